@@ -1,0 +1,242 @@
+"""The versioned record format: how messages and contexts become bytes and come back.
+
+A record is ``v1 `` followed by JSON. JSON's own types stay as they are; the others are
+tagged objects with one ``$`` key, and a user's key that starts with ``$`` gets another
+``$`` in front. Records without a version are the plain JSON of the first releases and
+are read for ever. The server only ever sees opaque bytes, so it cannot change a value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from stores.errors import CorruptRecord, NotSerializable, RecordTooLarge, UnsupportedRecordVersion
+from stores.interface import Message
+
+VERSION = 1
+MAX_DEPTH = 100
+"""How deep values may be nested: far above real contexts, far below Python's own limit."""
+
+_HEADER = re.compile(rb"v(\d+) ")
+
+
+def encode_message(message: Message, max_bytes: int) -> bytes:
+    """Return the message's record. Raises NotSerializable naming the value's path."""
+    for name in ("role", "content", "id"):
+        if type(getattr(message, name)) is not str:
+            raise NotSerializable(f"message.{name} must be text")
+    if type(message.created_at) is not datetime:
+        raise NotSerializable("message.created_at must be a datetime")
+    fields = {
+        "role": message.role,
+        "content": message.content,
+        "id": message.id,
+        "metadata": message.metadata,
+        "created_at": message.created_at,
+    }
+    if type(message.metadata) is not dict:
+        raise NotSerializable("message.metadata must be a dict")
+    return _record(fields, "message", max_bytes)
+
+
+def encode_context(context: Mapping[str, Any], max_bytes: int) -> bytes:
+    """Return the context's record. Raises NotSerializable naming the value's path."""
+    if type(context) is not dict:
+        raise NotSerializable(f"a context must be a dict, not {type(context).__name__}")
+    return _record(context, "context", max_bytes)
+
+
+def decode_message(record: bytes, session_id: str, position: int) -> Message:
+    """Return the message. Raises CorruptRecord or UnsupportedRecordVersion naming its place."""
+    version, fields = _parse(record, session_id, position)
+    try:
+        return _message_v1(fields) if version else _message_v0(fields, position)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptRecord(
+            f"the record is not a message ({error!r})",
+            session_id=session_id,
+            position=position,
+            raw=record,
+        ) from error
+
+
+def decode_context(record: bytes, session_id: str) -> dict[str, Any]:
+    """Return the context. Raises CorruptRecord or UnsupportedRecordVersion naming the session."""
+    _, fields = _parse(record, session_id, None)
+    return fields
+
+
+def _message_v0(fields: dict[str, Any], position: int) -> Message:
+    """Read the first releases' format: a float timestamp, no version, no id."""
+    return Message(
+        role=_text(fields["role"]),
+        content=_text(fields["content"]),
+        id=f"v0-{position}",
+        metadata=_object(fields.get("metadata", {})),
+        created_at=datetime.fromtimestamp(fields["timestamp"], UTC),
+    )
+
+
+def _message_v1(fields: dict[str, Any]) -> Message:
+    created_at = fields["created_at"]
+    if type(created_at) is not datetime:
+        raise TypeError("created_at is not a datetime")
+    return Message(
+        role=_text(fields["role"]),
+        content=_text(fields["content"]),
+        id=_text(fields["id"]),
+        metadata=_object(fields["metadata"]),
+        created_at=created_at,
+    )
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise TypeError(f"{value!r} is not an object")
+    return value
+
+
+def _record(fields: Mapping[str, Any], path: str, max_bytes: int) -> bytes:
+    try:
+        text = json.dumps(
+            _pack(fields, path, MAX_DEPTH),
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+        )
+    except ValueError as error:  # an integer too long for Python's own text conversion
+        raise NotSerializable(f"{path}: {error}") from error
+    record = b"v%d %s" % (VERSION, text.encode())
+    if len(record) > max_bytes:
+        raise RecordTooLarge(f"{path}: {len(record)} bytes are more than {max_bytes}")
+    return record
+
+
+def _parse(record: bytes, session_id: str, position: int | None) -> tuple[int, dict[str, Any]]:
+    header = _HEADER.match(record)
+    version = int(header[1]) if header else 0
+    if version > VERSION:
+        raise UnsupportedRecordVersion(
+            version, session_id=session_id, position=position, raw=record
+        )
+    try:
+        parsed = json.loads(record[header.end() if header else 0 :], parse_constant=_no_constant)
+        fields = _object(_unpack(parsed) if version else parsed)
+    except (ValueError, TypeError, RecursionError, ArithmeticError) as error:
+        raise CorruptRecord(
+            f"the record cannot be read ({error})",
+            session_id=session_id,
+            position=position,
+            raw=record,
+        ) from error
+    return version, fields
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _pack(value: object, path: str, depth: int) -> object:
+    """Turn a value into JSON types. Exact types only: a subclass would not come back as itself."""
+    if not depth:
+        raise NotSerializable(f"{path}: nested deeper than {MAX_DEPTH} levels")
+    kind = type(value)
+    if value is None or kind is bool or kind is int:
+        return value
+    if isinstance(value, str) and kind is str:
+        return _storable_text(value, path)
+    if isinstance(value, dict) and kind is dict:
+        return {_key(key, path): _pack(value[key], f"{path}.{key}", depth - 1) for key in value}
+    if isinstance(value, list) and kind is list:
+        return [_pack(item, f"{path}[{i}]", depth - 1) for i, item in enumerate(value)]
+    if isinstance(value, float) and kind is float:
+        if not math.isfinite(value):
+            raise NotSerializable(f"{path}: {value} has no place in JSON")
+        return value
+    if pack := _PACKERS.get(kind):
+        return pack(value, path)
+    raise NotSerializable(f"{path}: {kind.__name__} would not come back as what it is")
+
+
+def _key(key: object, path: str) -> str:
+    if not isinstance(key, str) or type(key) is not str:
+        raise NotSerializable(f"{path}: the key {key!r} is not text")
+    text = _storable_text(key, path)
+    return f"${text}" if text.startswith("$") else text
+
+
+def _storable_text(text: str, path: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise NotSerializable(f"{path}: a lone surrogate is not text") from error
+    return text
+
+
+def _pack_datetime(value: datetime, path: str) -> object:
+    if value.tzinfo is None:
+        raise NotSerializable(f"{path}: a datetime without a time zone names no moment")
+    if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key is not None:
+        local = value.replace(tzinfo=None, fold=0).isoformat()
+        return {"$zoned": [local, value.tzinfo.key, value.fold]}
+    if type(value.tzinfo) is not timezone:
+        raise NotSerializable(f"{path}: a time zone of type {type(value.tzinfo).__name__}")
+    return {"$datetime": value.isoformat()}
+
+
+def _pack_decimal(value: Decimal, path: str) -> object:
+    if not value.is_finite():
+        raise NotSerializable(f"{path}: Decimal {value} has no place in a record")
+    return {"$decimal": str(value)}
+
+
+def _unpack_zoned(packed: list[Any]) -> datetime:
+    local, zone, fold = packed
+    return datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone), fold=fold)
+
+
+def _unpack(value: object) -> object:
+    if isinstance(value, list):
+        return [_unpack(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        ((key, packed),) = value.items()
+        if key.startswith("$") and not key.startswith("$$"):
+            if key not in _UNPACKERS:
+                raise ValueError(f"unknown type tag {key}")
+            return _UNPACKERS[key](packed)
+    return {key.removeprefix("$"): _unpack(item) for key, item in value.items()}
+
+
+_PACKERS: dict[type, Callable[[Any, str], object]] = {
+    datetime: _pack_datetime,
+    date: lambda value, _: {"$date": value.isoformat()},
+    Decimal: _pack_decimal,
+    bytes: lambda value, _: {"$bytes": b64encode(value).decode()},
+    UUID: lambda value, _: {"$uuid": str(value)},
+}
+_UNPACKERS: dict[str, Callable[[Any], object]] = {
+    "$datetime": datetime.fromisoformat,
+    "$zoned": _unpack_zoned,
+    "$date": date.fromisoformat,
+    "$decimal": Decimal,
+    "$bytes": lambda packed: b64decode(packed, validate=True),
+    "$uuid": UUID,
+}

@@ -1,0 +1,6 @@
+"""The Redis adapters."""
+
+from stores.redis.aio import AsyncRedisStore
+from stores.redis.store import RedisStore
+
+__all__ = ["AsyncRedisStore", "RedisStore"]

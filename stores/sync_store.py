@@ -1,0 +1,168 @@
+"""The sync face of every store: carries out plans with blocking calls."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from stores.calls import Call, Pause, Plan
+from stores.errors import LeaseLost, StoreClosed, StoreError
+from stores.interface import Context, Lease, MemoryStore, Message, Seconds, Session, StoredMessage
+from stores.plans import Plans, new_owner
+
+Result = TypeVar("Result")
+Reply = TypeVar("Reply")
+
+
+class SyncStore(MemoryStore):
+    """A `MemoryStore` that only needs to be told how to carry one call to its server."""
+
+    def __init__(self, plans: Plans) -> None:
+        self._plans = plans
+        self._closed = False
+
+    @abstractmethod
+    def _carry(self, call: Call[Reply], deadline: float) -> Reply:
+        """Send the call, return its parsed reply; raise only the StoreError family."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Close every connection."""
+
+    def _run(self, plan: Plan[Result]) -> Result:
+        if self._closed:
+            raise StoreClosed(f"this {type(self).__name__} was closed")
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    reply = self._take(step)
+                except StoreError as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(reply)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+
+    def _take(self, step: Any) -> Any:
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        return self._carry(step.call, step.deadline)
+
+    def append_message(
+        self, session_id: str, message: Message, *, fence: int | None = None
+    ) -> StoredMessage:
+        return self._run(self._plans.append_messages(session_id, [message], fence))[0]
+
+    def append_messages(
+        self, session_id: str, messages: Sequence[Message], *, fence: int | None = None
+    ) -> list[StoredMessage]:
+        return self._run(self._plans.append_messages(session_id, messages, fence))
+
+    def get_history(
+        self, session_id: str, limit: int | None = 100, before: int | None = None
+    ) -> list[StoredMessage]:
+        return self._run(self._plans.get_history(session_id, limit, before))
+
+    def save_context(
+        self,
+        session_id: str,
+        context: Mapping[str, Any],
+        *,
+        if_version: int | None = None,
+        fence: int | None = None,
+    ) -> int:
+        return self._run(self._plans.save_context(session_id, context, if_version, fence))
+
+    def load_context(self, session_id: str) -> Context | None:
+        return self._run(self._plans.load_context(session_id))
+
+    def update_context(
+        self,
+        session_id: str,
+        change: Callable[[dict[str, Any]], Mapping[str, Any]],
+        *,
+        fence: int | None = None,
+    ) -> Context:
+        return self._run(self._plans.update_context(session_id, change, fence))
+
+    def load_session(self, session_id: str, limit: int | None = 100) -> Session | None:
+        return self._run(self._plans.load_session(session_id, limit))
+
+    def delete_session(self, session_id: str, *, fence: int | None = None) -> bool:
+        return self._run(self._plans.delete_session(session_id, fence))
+
+    def iter_sessions(self) -> Iterator[str]:
+        seen: set[str] = set()
+        cursor = None
+        while True:
+            session_ids, cursor = self._run(self._plans.page(cursor))
+            for session_id in session_ids:
+                if session_id not in seen:
+                    seen.add(session_id)
+                    yield session_id
+            if cursor is None:
+                return
+
+    def set_ttl(self, session_id: str, ttl: Seconds | None) -> None:
+        self._run(self._plans.set_ttl(session_id, ttl))
+
+    def get_ttl(self, session_id: str) -> timedelta | None:
+        return self._run(self._plans.get_ttl(session_id))
+
+    @contextmanager
+    def lock(self, session_id: str, *, lease: Seconds, wait: Seconds) -> Iterator[Lease]:
+        owner = new_owner()
+        token = self._run(self._plans.acquire(session_id, owner, lease, wait))
+        held = _Lease(self._run, self._plans, session_id, owner, token, lease)
+        try:
+            yield held
+        except BaseException as error:
+            try:
+                held.release()
+            except StoreError as second:
+                error.add_note(f"and the lock was not released: {second!r}")
+            raise
+        held.release()
+
+    def ping(self) -> None:
+        self._run(self._plans.ping())
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._disconnect()
+
+
+class _Lease(Lease):
+    def __init__(
+        self,
+        run: Callable[[Plan[None]], None],
+        plans: Plans,
+        session_id: str,
+        owner: str,
+        token: int,
+        lease: Seconds,
+    ) -> None:
+        self.session_id = session_id
+        self.token = token
+        self._run = run
+        self._plans = plans
+        self._owner = owner
+        self._lease = lease
+        self._released = False
+
+    def renew(self) -> None:
+        if self._released:
+            raise LeaseLost(f"session {self.session_id!r}: the lease was released")
+        self._run(self._plans.renew(self.session_id, self._owner, self._lease))
+
+    def release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._run(self._plans.release(self.session_id, self._owner))
