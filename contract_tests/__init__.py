@@ -1,0 +1,1 @@
+"""The contracts: one suite for every store in every cell."""

@@ -1,0 +1,21 @@
+"""The contract suite's options and plugins. Each fixture module answers one question."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = [
+    "contract_tests.fix_cell",
+    "contract_tests.fix_stores",
+    "contract_tests.fix_report",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `nox -s matrix -- --help` explains."""
+    group = parser.getgroup("cell", "the cell to run the contracts in")
+    group.addoption("--cell", help="the cell's id in matrix.toml")
+    group.addoption("--provider", default="auto", help="auto, docker or embedded")
+    group.addoption("--store", action="append", default=[], help="only this store; repeatable")
+    group.addoption("--seed", type=int, help="start of every random choice; printed in any case")
+    group.addoption("--reports", default="reports", help="where reports/<cell>/ goes")

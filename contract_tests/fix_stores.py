@@ -1,0 +1,151 @@
+"""The stores under test: every contract runs once for each adapter of the cell."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+
+from contract_tests.fix_cell import CELL, MATRIX, SERVER
+from harness.backends import Backend
+from harness.faces import LoopThread
+from harness.inspectors import Inspector
+from harness.matrix import Cell, Store
+from harness.opening import Opening, choose_stores
+from harness.recording import Recording
+from harness.servers import Server
+from stores.interface import FEATURES, MemoryStore
+
+NOT_APPLICABLE = "not applicable: "
+RUN = uuid4().hex[:12]
+"""Part of every namespace: two runs on one server never meet."""
+_numbers = itertools.count(1)
+
+
+class OpenStore(Protocol):
+    """Opens another store of the same adapter, closed after the test."""
+
+    def __call__(
+        self, *, namespace: str | None = None, url: str | None = None, **options: Any
+    ) -> MemoryStore: ...
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each contract on each adapter."""
+    if "store_row" in metafunc.fixturenames:
+        cell, matrix = metafunc.config.stash[CELL], metafunc.config.stash[MATRIX]
+        rows = choose_stores(matrix.stores_of(cell), metafunc.config.getoption("store"))
+        metafunc.parametrize("store_row", rows, ids=[row.name for row in rows], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Set aside the contracts that the cell's row makes not applicable, with its reason."""
+    cell = config.stash[CELL]
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            for capability in mark.args:
+                reason = _lacking(cell, _row(item), capability)
+                if reason:
+                    item.add_marker(pytest.mark.skip(reason=NOT_APPLICABLE + reason))
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test, run or application uses."""
+    return f"matrix-{RUN}-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[LoopThread]:
+    """The event loop on which async stores run."""
+    thread = LoopThread()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture
+def opening(store_row: Store, cell: Cell, server: Server, namespace: str) -> Opening:
+    """What it takes to open the store, here or in another process."""
+    return Opening(store_row.factory, server.url, namespace, dict(cell.store_options))
+
+
+@pytest.fixture
+def recording(request: pytest.FixtureRequest) -> Recording:
+    """The calls that a failure's message shows."""
+    recording = Recording()
+    request.node.recording = recording
+    return recording
+
+
+@pytest.fixture
+def open_store(opening: Opening, loop: LoopThread, recording: Recording) -> Iterator[OpenStore]:
+    """Open stores of the adapter under test; all are closed at the end."""
+    opened: list[MemoryStore] = []
+
+    def open_one(
+        *, namespace: str | None = None, url: str | None = None, **options: Any
+    ) -> MemoryStore:
+        one = Opening(
+            opening.factory,
+            url or opening.url,
+            namespace or opening.namespace,
+            {**opening.options, **options},
+        )
+        store = one.open(loop)
+        opened.append(store)
+        return recording.of(store)
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> MemoryStore:
+    """A store of the adapter under test, without TTL."""
+    return open_store()
+
+
+@pytest.fixture
+def inspect(server: Server, software: Backend) -> Iterator[Callable[[str], Inspector]]:
+    """Open raw access to a namespace; all that is in it is deleted at the end."""
+    opened: list[Inspector] = []
+
+    def open_one(namespace: str) -> Inspector:
+        opened.append(software.inspector(server.url, namespace))
+        return opened[-1]
+
+    yield open_one
+    for inspector in opened:
+        inspector.clear()
+        inspector.close()
+
+
+@pytest.fixture
+def inspector(inspect: Callable[[str], Inspector], namespace: str) -> Inspector:
+    """Raw access to the test's namespace, with no store code between."""
+    return inspect(namespace)
+
+
+@pytest.fixture(autouse=True)
+def _clean(request: pytest.FixtureRequest) -> None:
+    """Let every test with a store leave its namespace empty."""
+    if "opening" in request.fixturenames and SERVER in request.config.stash:
+        request.getfixturevalue("inspector")
+
+
+def _row(item: pytest.Item) -> Store | None:
+    assert isinstance(item, pytest.Function)
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("store_row") if callspec else None
+
+
+def _lacking(cell: Cell, row: Store | None, capability: str) -> str | None:
+    """Return why the capability is missing, None where it is there."""
+    if capability in FEATURES:
+        offers = row is None or row.features is None or capability in row.features
+        return None if offers else f"the store does not offer {capability}"
+    return cell.lacks.get(capability)

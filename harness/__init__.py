@@ -1,0 +1,1 @@
+"""What turns matrix.toml into running servers and a report."""

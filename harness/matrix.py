@@ -1,0 +1,293 @@
+"""matrix.toml as data: images, cells, stores and lanes. Standard library only.
+
+The noxfile imports this at every start, so it stays cheap.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.promises import EVENTS, Promise, parse_promise
+from harness.tables import MatrixError, Table
+
+Named = TypeVar("Named")
+
+PATH = Path(__file__).resolve().parent.parent / "matrix.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A server image. ``version`` is a prefix of what the server must say of itself."""
+
+    name: str
+    backend: str
+    version: str
+    image: str | None
+    digest: str | None = None
+    fake: bool = False
+
+    def reference(self, registry: str) -> str:
+        """Return the image to run, from the registry given (MATRIX_REGISTRY goes before it)."""
+        if self.image is None:
+            raise MatrixError(f"[images] {self.name}: a fake has no image to run")
+        registry = os.environ.get("MATRIX_REGISTRY", registry).rstrip("/")
+        return f"{registry}/{self.image}" if registry else self.image
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store under test. ``factory`` is ``package.module:callable``."""
+
+    name: str
+    factory: str
+    backend: str
+    features: frozenset[str] | None = None
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One server configuration, and what it promises."""
+
+    id: str
+    image: Image
+    values: Mapping[str, str]
+    settings: Mapping[str, str]
+    promises: Mapping[str, Promise]
+    lacks: Mapping[str, str]
+    store_options: Mapping[str, Any] = field(default_factory=dict)
+    sweep_every: float | None = None
+
+    @property
+    def backend(self) -> str:
+        """The backend whose adapters run here."""
+        return self.image.backend
+
+    @property
+    def tags(self) -> list[str]:
+        """The names under which the cell can be selected."""
+        return [self.backend, self.image.name, *self.values.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All of matrix.toml."""
+
+    registry: str
+    parallel: int
+    cells: Mapping[str, Cell]
+    stores: Mapping[str, Store]
+    lanes: Mapping[str, tuple[str, ...]]
+
+    def cell(self, cell_id: str) -> Cell:
+        """Return a cell by id; raise MatrixError naming near ones."""
+        return _named(self.cells, "cell", cell_id)
+
+    def lane(self, name: str) -> list[Cell]:
+        """Return a lane's cells; raise MatrixError naming the lanes."""
+        return [self.cells[cell_id] for cell_id in _named(self.lanes, "lane", name)]
+
+    def stores_of(self, cell: Cell) -> list[Store]:
+        """Return the stores that run in a cell."""
+        return [store for store in self.stores.values() if store.backend == cell.backend]
+
+
+def load(path: Path = PATH) -> Matrix:
+    """Read matrix.toml. Raises MatrixError: one line with file, key, fault, what is allowed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _matrix(Table(tomllib.loads(text), ""))
+    except OSError as error:
+        raise MatrixError(f"{path.name}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MatrixError(f"{path.name}: not TOML: {error}") from error
+    except MatrixError as error:
+        raise MatrixError(f"{path.name}: {error}") from error
+
+
+def _matrix(root: Table) -> Matrix:
+    run = root.table("run")
+    registry, parallel = run.text("registry", ""), run.integer("parallel", 1)
+    run.done()
+    images = {name: _image(name, table) for name, table in root.table("images").tables()}
+    cells: dict[str, Cell] = {}
+    for name, table in root.table("backends").tables():
+        for cell in _cells(name, table, images):
+            if cell.id in cells:
+                raise MatrixError(f"{table.path}: two cells have the id {cell.id!r}")
+            cells[cell.id] = cell
+    backends = sorted({cell.backend for cell in cells.values()})
+    stores = {name: _store(name, table, backends) for name, table in root.table("stores").tables()}
+    lanes = {name: _lane(table, cells, images) for name, table in root.table("lanes").tables()}
+    root.done()
+    return Matrix(registry, parallel, cells, stores, lanes)
+
+
+def _image(name: str, table: Table) -> Image:
+    fake = table.flag("fake", default=False)
+    image = Image(
+        name=table.identifier(name),
+        backend=table.choice("backend", BACKENDS),
+        version=table.text("version"),
+        image=None if fake else table.text("image"),
+        digest=table.optional_text("digest"),
+        fake=fake,
+    )
+    table.done()
+    return image
+
+
+def _store(name: str, table: Table, backends: list[str]) -> Store:
+    store = Store(
+        name=name,
+        factory=table.matching("factory", r"[\w.]+:[\w.]+", "package.module:callable"),
+        backend=table.choice("backend", backends),
+        features=table.optional_texts("features", FEATURES),
+        requires=tuple(table.texts("requires", ())),
+    )
+    table.done()
+    return store
+
+
+def _lane(table: Table, cells: Mapping[str, Cell], images: Mapping[str, Image]) -> tuple[str, ...]:
+    of_images = table.texts("images", (), allowed=images)
+    named = table.texts("cells", (), allowed=cells)
+    pairs = table.flag("pairs", default=False)
+    table.done()
+    real = [cell for cell in cells.values() if not cell.image.fake]
+    chosen = [
+        cell.id for cell in cells.values() if cell.image.name in of_images or cell.id in named
+    ]
+    return tuple(chosen + (pairwise(real) if pairs else []))
+
+
+def _cells(name: str, table: Table, images: Mapping[str, Image]) -> list[Cell]:
+    """Multiply a backend's images and axes; then exclude and include."""
+    backend = table.text("backend", name)
+    own = [key for key, image in images.items() if image.backend == backend]
+    chosen = table.texts("images", allowed=own)
+    axes = table.texts("axes")
+    common = _Row.read(table, keep=(*axes, "exclude", "include"))
+    values = {
+        axis: {value: _Row.read(row) for value, row in table.table(axis).tables()} for axis in axes
+    }
+    allowed: dict[str, Iterable[str]] = {"image": chosen, **values}
+    excluded = [entry.text_lists(allowed) for entry in table.rows("exclude")]
+    cells = []
+    for image, *combination in itertools.product(chosen, *(values[axis] for axis in axes)):
+        picked = dict(zip(axes, combination, strict=True))
+        everything = {"image": image, **picked}
+        if not any(all(everything[key] in rule[key] for key in rule) for rule in excluded):
+            rows = [values[axis][value] for axis, value in picked.items()]
+            cells.append(_Row.merged([common, *rows]).cell(images[image], picked))
+    for entry in table.rows("include"):
+        cell_id = entry.identifier(entry.text("id"))
+        image = entry.choice("image", chosen)
+        picked = {axis: entry.choice(axis, values[axis]) for axis in axes}
+        rows = [values[axis][value] for axis, value in picked.items()]
+        row = _Row.merged([common, *rows, _Row.read(entry)])
+        cells.append(replace(row.cell(images[image], picked), id=cell_id))
+    table.done()
+    return cells
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What one axis value, one backend or one included cell adds to a cell."""
+
+    settings: dict[str, str]
+    promises: dict[str, Promise]
+    lacks: dict[str, str]
+    store_options: dict[str, Any]
+    sweep_every: float | None
+
+    @staticmethod
+    def read(table: Table, keep: tuple[str, ...] = ()) -> _Row:
+        row = _Row(
+            settings=table.text_table("settings"),
+            promises={
+                event: parse_promise(event, text, f"{table.path}.promises")
+                for event, text in table.text_table("promises", EVENTS).items()
+            },
+            lacks=table.text_table("lacks", CAPABILITIES),
+            store_options=table.plain_table("store_options"),
+            sweep_every=table.seconds("sweep_every"),
+        )
+        if not keep:
+            table.done()
+        return row
+
+    @staticmethod
+    def merged(rows: list[_Row]) -> _Row:
+        merged = _Row({}, {}, {}, {}, None)
+        for row in rows:
+            merged.settings.update(row.settings)
+            merged.promises.update(row.promises)
+            merged.lacks.update(row.lacks)
+            merged.store_options.update(row.store_options)
+        every = [row.sweep_every for row in rows if row.sweep_every is not None]
+        return replace(merged, sweep_every=every[-1] if every else None)
+
+    def cell(self, image: Image, values: dict[str, str]) -> Cell:
+        return Cell(
+            id="_".join([image.name, *values.values()]),
+            image=image,
+            values=values,
+            settings=self.settings,
+            promises=self.promises,
+            lacks=self.lacks,
+            store_options=self.store_options,
+            sweep_every=self.sweep_every,
+        )
+
+
+def pairwise(cells: list[Cell]) -> list[str]:
+    """Return ids of few cells in which every two values of two axes meet, where any cell has them.
+
+    Greedy: always the cell that shows the most pairs not yet seen; the first one on a tie.
+    """
+    pairs = {cell.id: _pairs(cell) for cell in cells}
+    missing = set().union(*pairs.values())
+    chosen: list[str] = []
+    while missing:
+        best = max(pairs, key=lambda cell_id: len(pairs[cell_id] & missing))
+        chosen.append(best)
+        missing -= pairs[best]
+    return sorted(chosen, key=list(pairs).index)
+
+
+def _pairs(cell: Cell) -> set[tuple[tuple[str, str], ...]]:
+    values = [("image", cell.image.name), *cell.values.items()]
+    return set(itertools.combinations(values, 2))
+
+
+def _named(known: Mapping[str, Named], kind: str, name: str) -> Named:
+    if name in known:
+        return known[name]
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a typing slip
+
+    near = get_close_matches(name, known, n=3) or sorted(known)[:5]
+    raise MatrixError(f"there is no {kind} {name!r}; near: {', '.join(near)}")
+
+
+BACKENDS = ("redis", "postgres")
+FEATURES = ("history", "context", "sessions", "ttl", "lock")
+CAPABILITIES = {
+    "open_transactions": "one client's half-done work can meet another's",
+    "isolation_levels": "the server has transaction isolation levels to choose from",
+    "sweeper": "expired sessions are deleted by a sweeper",
+    "restart": "the server can be stopped and started again with its data",
+    "kill": "the server can be killed with SIGKILL and started again with its data",
+    "record_limit": "the server can be told to refuse long values",
+    "accounts": "the server has accounts whose rights can be limited",
+    "connections": "clients have connections that the server can close",
+    "monitor": "the server tells which commands it ran",
+    "foreign_values": "the place of a session can hold a value of quite another type",
+}
+"""What a contract may need of a cell (`needs`), and a row may say that it lacks."""

@@ -1,0 +1,59 @@
+"""Opening a store under test by its row in matrix.toml."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.faces import LoopThread, SyncFace
+from harness.matrix import Store
+from harness.tables import MatrixError
+from stores.interface import AsyncMemoryStore, MemoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that another process needs to open the same store. Holds a URL: never log it."""
+
+    factory: str
+    url: str
+    namespace: str
+    options: Mapping[str, Any]
+
+    def open(self, loop: LoopThread) -> MemoryStore:
+        """Open the store, an async one behind its sync face."""
+        store = load_factory(self.factory)(self.url, namespace=self.namespace, **self.options)
+        if isinstance(store, AsyncMemoryStore):
+            return SyncFace(store, loop)
+        if isinstance(store, MemoryStore):
+            return store
+        raise MatrixError(
+            f"{self.factory} gave a {type(store).__name__}, which is neither a MemoryStore nor "
+            "an AsyncMemoryStore"
+        )
+
+    def __repr__(self) -> str:
+        return f"Opening({self.factory}, namespace={self.namespace!r})"
+
+
+def load_factory(factory: str) -> Any:
+    """Import ``package.module:callable.attribute``; raise MatrixError saying which part fails."""
+    module_name, _, names = factory.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+        for name in names.split("."):
+            target = getattr(target, name)
+    except (ImportError, AttributeError) as error:
+        raise MatrixError(f"the store factory {factory} cannot be loaded: {error}") from error
+    return target
+
+
+def choose_stores(stores: list[Store], wanted: list[str]) -> list[Store]:
+    """Return the stores wanted by name, all if none is; raise MatrixError for an unknown name."""
+    known = {store.name: store for store in stores}
+    for name in wanted:
+        if name not in known:
+            raise MatrixError(f"there is no store {name!r} here; there are: {', '.join(known)}")
+    return [known[name] for name in wanted] if wanted else stores

@@ -1,0 +1,38 @@
+"""Choosing who provides a cell's server."""
+
+from __future__ import annotations
+
+from harness.backends import Backend
+from harness.matrix import Cell
+from harness.servers import NotRunError, Server
+
+PROVIDERS = ("auto", "docker", "embedded")
+
+
+def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Server:
+    """Return the cell's server, not started yet. Raises NotRunError where it cannot be had."""
+    if cell.image.fake:
+        from harness.servers.fake import FakeServer  # noqa: PLC0415 - the fast lane's only
+
+        return FakeServer(cell, backend)
+    if provider == "embedded":
+        return _embedded(cell, backend)
+    from harness.servers.docker import DockerServer, daemon_fault, sweep  # noqa: PLC0415 - slow
+
+    fault = daemon_fault()
+    if fault is None:
+        sweep()
+        return DockerServer(cell, backend, registry)
+    if provider == "docker":
+        raise NotRunError(f"no Docker daemon answers ({fault})")
+    try:
+        return _embedded(cell, backend)
+    except NotRunError as error:
+        raise NotRunError(f"{error}, and no Docker daemon answers ({fault})") from error
+
+
+def _embedded(cell: Cell, backend: Backend) -> Server:
+    from harness.servers.embedded import EmbeddedServer, sweep  # noqa: PLC0415 - only if chosen
+
+    sweep()
+    return EmbeddedServer(cell, backend)

@@ -1,0 +1,1 @@
+"""From what cells leave in reports/ to what people and machines read."""

@@ -1,0 +1,87 @@
+"""Running servers: one protocol, whoever provides them."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from harness.backends import NotReadyError
+
+START_SECONDS = 20.0
+"""How long a server may take to serve. Containers here take 0.3 s; slow disks and CI take more."""
+POLL_SECONDS = 0.01
+
+
+class StartError(Exception):
+    """The server did not come up as its row says: which, why, and the end of its log."""
+
+
+class NotRunError(Exception):
+    """This machine cannot run the cell with this provider, for the reason given."""
+
+
+class Server(Protocol):
+    """A server of one cell. Its address stays the same across stops and kills."""
+
+    url: str
+    provider: str
+    image_digest: str | None
+
+    def start(self) -> None:
+        """Start with the data there is; return once it serves. Raises StartError."""
+
+    def stop(self) -> None:
+        """Stop cleanly, as an operator would."""
+
+    def kill(self) -> None:
+        """Kill with SIGKILL: the process is gone, what the kernel holds is not."""
+
+    def remove(self) -> None:
+        """End it and delete all that it left. Doing so twice is fine."""
+
+    def logs(self) -> str:
+        """Return what the server logged so far."""
+
+
+def wait_until_serving(
+    name: str, check: Callable[[], None], alive: Callable[[], bool], logs: Callable[[], str]
+) -> None:
+    """Poll until the check passes. Raises StartError at once if the server is gone."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return check()
+        except NotReadyError as error:
+            if not alive():
+                raise StartError(f"{name}: the server exited at start\n{tail(logs())}") from error
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"{name}: the server runs, but did not serve within {START_SECONDS:g} s "
+                    f"({error})\n{tail(logs())}"
+                ) from error
+        time.sleep(POLL_SECONDS)
+
+
+def tail(log: str, lines: int = 15) -> str:
+    """Return the last lines of a log, for messages."""
+    kept = log.strip().splitlines()[-lines:]
+    return "\n".join(["the end of its log:", *(f"  {line}" for line in kept or ["(empty)"])])
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on.
+
+    Below the range from which clients get theirs (32768 and up on Linux), so that no
+    client can take it while the server is down for a moment.
+    """
+    for port in random.sample(range(20000, 32000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise StartError("no free port between 20000 and 32000 on 127.0.0.1")

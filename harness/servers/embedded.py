@@ -1,0 +1,150 @@
+"""Servers as local processes, from the machine's packages or the ``embedded`` extra's wheels."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.backends import Backend
+from harness.matrix import Cell
+from harness.servers import NotRunError, StartError, free_port, wait_until_serving
+from harness.servers.ownership import abandoned_directories, private_directory
+
+USERS = ("postgres", "nobody")
+"""Whom to run Postgres as where we are root, which it refuses: the first that exists."""
+PR_SET_PDEATHSIG = 1
+
+
+class EmbeddedServer:
+    """`harness.servers.Server` as a child process in a private directory."""
+
+    provider = "embedded"
+    image_digest = None
+
+    def __init__(self, cell: Cell, backend: Backend) -> None:
+        self._cell = cell
+        self._backend = backend
+        program = backend.find_program(cell.image.version)
+        if program is None:
+            raise NotRunError(
+                f"there is no {backend.program} {cell.image.version} on this machine "
+                f"(versions found: {backend.found()})"
+            )
+        self._program = program
+        self._password = secrets.token_urlsafe(16)
+        self._port = free_port()
+        self.url = backend.url("127.0.0.1", self._port, self._password)
+        self._user = _unprivileged_user()
+        self._directory: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if self._directory is None:
+            self._directory = self._prepared()
+        command = self._backend.local_command(
+            self._program, self._directory, self._port, self._password
+        )
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *self._backend.arguments(self._cell.settings)],
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                # A terminal's Ctrl-C is the harness's to handle, not the server's.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+            )
+        process = self._process
+        wait_until_serving(
+            self._cell.id,
+            lambda: self._backend.check(self.url),
+            lambda: process.poll() is None,
+            self.logs,
+        )
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM if self._backend.program == "redis-server" else signal.SIGINT)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def remove(self) -> None:
+        if self._process is not None:
+            self._end(signal.SIGKILL)
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def logs(self) -> str:
+        return self._log.read_text(errors="replace") if self._directory else ""
+
+    @property
+    def _log(self) -> Path:
+        assert self._directory is not None
+        return self._directory / "server.log"
+
+    def _prepared(self) -> Path:
+        directory = private_directory()
+        try:
+            self._program = _reachable(self._program, self._user, directory)
+            if self._user:
+                shutil.chown(directory, self._user)
+            self._backend.prepare(self._program, directory, self._password, self._user)
+        except subprocess.CalledProcessError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode()
+            raise StartError(f"{self._cell.id}: no data directory: {said.strip()}") from error
+        except OSError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise StartError(f"{self._cell.id}: no data directory: {error}") from error
+        return directory
+
+    def _end(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        # Postgres's children follow their parent; SIGKILL must reach them all at once.
+        if self._process.poll() is None:
+            if how is signal.SIGKILL:
+                os.killpg(self._process.pid, how)
+            else:
+                self._process.send_signal(how)
+        self._process.wait(10)
+
+
+def sweep() -> list[str]:
+    """Delete the directories whose owner is gone (its servers died with it); return them."""
+    abandoned = abandoned_directories()
+    for directory in abandoned:
+        shutil.rmtree(directory, ignore_errors=True)
+    return [str(directory) for directory in abandoned]
+
+
+def _unprivileged_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in USERS if name in known), None)
+
+
+def _reachable(program: Path, user: str | None, directory: Path) -> Path:
+    """Return the program where the user can run it: a copy if its own folder is closed to them."""
+    installation = program.parent.parent
+    if user is None or all(folder.stat().st_mode & 0o001 for folder in program.parents):
+        return program
+    copy = directory / "program"
+    shutil.copytree(installation, copy, symlinks=True)
+    return copy / program.relative_to(installation)
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill the server when the harness dies, SIGKILL included (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,61 @@
+"""fakeredis behind a real socket: the fast baseline lane, so that adapters run unchanged."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from fakeredis import TcpFakeServer
+from fakeredis._clients._tcp_server import TCPFakeRequestHandler
+from redis.exceptions import ResponseError
+
+from harness.backends import Backend
+from harness.matrix import Cell
+
+
+class _Handler(TCPFakeRequestHandler):  # type: ignore[misc] # no types for this class
+    """fakeredis 2.40 closes the connection after every error reply; Redis goes on."""
+
+    def setup(self) -> None:
+        super().setup()
+        read = self.current_client.read_response
+
+        def read_response() -> Any:
+            try:
+                return read()
+            except ResponseError as error:
+                return error
+
+        self.current_client.read_response = read_response
+
+
+class FakeServer:
+    """`harness.servers.Server` of fakeredis, in this process."""
+
+    provider = "fake"
+    image_digest = None
+
+    def __init__(self, cell: Cell, backend: Backend) -> None:
+        version = tuple(int(part) for part in cell.image.version.split("."))
+        self._server = TcpFakeServer(("127.0.0.1", 0), server_version=version)
+        self._server.RequestHandlerClass = _Handler
+        self._server.daemon_threads = True
+        self.url = backend.url("127.0.0.1", self._server.server_address[1], "")
+
+    def start(self) -> None:
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True, name="fakeredis"
+        ).start()
+
+    def stop(self) -> None:
+        raise NotImplementedError("matrix.toml says that fakeredis lacks restart")
+
+    def kill(self) -> None:
+        raise NotImplementedError("matrix.toml says that fakeredis lacks kill")
+
+    def remove(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def logs(self) -> str:
+        return ""

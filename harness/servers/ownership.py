@@ -1,0 +1,69 @@
+"""Who started what: marks on containers and directories, so that leftovers can be told apart.
+
+A run that was killed with SIGKILL cleans nothing up. The next one sweeps what belongs to
+a process that is gone, and never what belongs to one that lives.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from functools import cache
+from pathlib import Path
+
+LABEL = "memory-matrix"
+"""On every container: its value is the owner."""
+DIRECTORY_PREFIX = "memory-matrix-"
+
+
+@cache
+def owner() -> str:
+    """Return the mark of this process: host, pid and start time, so that a reused pid differs."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_start_time(os.getpid())}"
+
+
+def is_gone(mark: str) -> bool:
+    """Tell whether the process of a mark is certainly gone; unknown marks and hosts are not."""
+    host, _, process = mark.partition("/")
+    pid, _, start = process.partition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return _start_time(int(pid)) != start
+
+
+def private_directory() -> Path:
+    """Return a new directory in the temporary one, marked with this process."""
+    mark = owner().replace("/", "@")
+    return Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{mark}@"))
+
+
+def abandoned_directories() -> list[Path]:
+    """Return the directories of processes that are gone."""
+    found = Path(tempfile.gettempdir()).glob(f"{DIRECTORY_PREFIX}*")
+    return [path for path in found if is_gone(_mark(path))]
+
+
+def _mark(path: Path) -> str:
+    return "/".join(path.name.removeprefix(DIRECTORY_PREFIX).split("@")[:3])
+
+
+def _start_time(pid: int) -> str | None:
+    """Return the process's start in clock ticks since boot (proc(5), field 22), None if gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None if Path("/proc/self").exists() else _alive_without_proc(pid)
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _alive_without_proc(pid: int) -> str | None:
+    """Tell the living from the dead where there is no /proc, as on macOS."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "running"
