@@ -31,8 +31,6 @@ SEED = pytest.StashKey[int]()
 @pytest.hookimpl(tryfirst=True)  # before pytest-reportlog looks for its file
 def pytest_configure(config: pytest.Config) -> None:
     """Find the cell; refuse wrong options in one line."""
-    config.addinivalue_line("markers", "contract(rule): the rule of the catalogue that it checks")
-    config.addinivalue_line("markers", "needs(*capabilities): what it needs of cell or store")
     provider, cell_id = config.getoption("provider"), config.getoption("cell")
     if provider not in PROVIDERS:
         raise pytest.UsageError(f"--provider must be one of {', '.join(PROVIDERS)}")

@@ -6,12 +6,12 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from redis import Redis, exceptions
-from redis.client import Monitor
 
 from harness.inspectors import RawRecord, Work
 
@@ -30,7 +30,7 @@ class RedisInspector:
     def __init__(self, url: str, namespace: str) -> None:
         self._url = url
         self._prefix = b"{%d:%s:" % (len(namespace.encode()), namespace.encode())
-        self._client = Redis.from_url(url, socket_timeout=10, protocol=2)
+        self._client: Any = Redis.from_url(url, socket_timeout=10, protocol=2)
         self._planted: list[bytes] = []
         self._users: list[str] = []
 
@@ -49,7 +49,8 @@ class RedisInspector:
         return sorted(found, key=lambda record: record.position)
 
     def context(self, session_id: str) -> bytes | None:
-        return self._client.hget(self._key(session_id), "c")
+        record: bytes | None = self._client.hget(self._key(session_id), "c")
+        return record
 
     def present(self, session_id: str) -> bool:
         try:
@@ -67,7 +68,7 @@ class RedisInspector:
         }
 
     def ttl(self, session_id: str) -> float | None:
-        milliseconds = self._client.pttl(self._key(session_id))
+        milliseconds: int = self._client.pttl(self._key(session_id))
         if milliseconds == -2:
             raise KeyError(session_id)
         return None if milliseconds == -1 else milliseconds / 1000
@@ -127,10 +128,8 @@ class RedisInspector:
     def owner_of(self, session_id: str) -> str:
         return (self._prefix + session_id.encode() + b"}:").decode()
 
-    @contextmanager
-    def uncommitted_append(self, session_id: str, record: bytes) -> Iterator[None]:
+    def uncommitted_append(self, session_id: str, record: bytes) -> AbstractContextManager[None]:
         raise NotImplementedError("matrix.toml says that Redis lacks open_transactions")
-        yield
 
     @contextmanager
     def watching(self) -> Iterator[Work]:
@@ -148,7 +147,7 @@ class RedisInspector:
                 self._client.echo(end)
                 reader.join(10)
 
-    def _record(self, monitor: Monitor, work: Work, end: str) -> None:
+    def _record(self, monitor: Any, work: Work, end: str) -> None:
         for entry in monitor.listen():
             if end in entry["command"]:
                 return
@@ -205,7 +204,7 @@ class RedisInspector:
         return self._prefix + session_id.encode() + b"}:session"
 
     def _content(self, key: bytes) -> bytes:
-        kind = self._client.type(key)
+        kind: bytes = self._client.type(key)
         if kind == b"hash":
             return repr(sorted(self._client.hgetall(key).items())).encode()
         return repr(self._client.get(key)).encode() if kind == b"string" else kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 # Our own label sweep does Ryuk's work without needing its image.
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
@@ -27,7 +27,7 @@ testcontainers_config.hub_image_name_prefix = ""
 PORT_ATTEMPTS = 5
 
 
-class Serving(WaitStrategy):  # type: ignore[misc] # testcontainers ships no types
+class Serving(WaitStrategy):
     """Wait until the server serves; fail at once, with the log's end, where it exits."""
 
     def __init__(self, server: DockerServer) -> None:
@@ -114,7 +114,7 @@ class DockerServer:
         )
         container.with_envs(**self._backend.container_environment(self._password))
         container.with_kwargs(labels={LABEL: owner()})
-        container.ports = {f"{self._backend.port}/tcp": ("127.0.0.1", port)}
+        container.ports = cast("dict[str, int | None]", {self._backend.port: ("127.0.0.1", port)})
         return container.waiting_for(Serving(self))
 
     def _wrapped(self) -> Any:

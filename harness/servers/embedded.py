@@ -26,7 +26,7 @@ class EmbeddedServer:
     """`harness.servers.Server` as a child process in a private directory."""
 
     provider = "embedded"
-    image_digest = None
+    image_digest: str | None = None
 
     def __init__(self, cell: Cell, backend: Backend) -> None:
         self._cell = cell

@@ -13,7 +13,7 @@ from harness.backends import Backend
 from harness.matrix import Cell
 
 
-class _Handler(TCPFakeRequestHandler):  # type: ignore[misc] # no types for this class
+class _Handler(TCPFakeRequestHandler):
     """fakeredis 2.40 closes the connection after every error reply; Redis goes on."""
 
     def setup(self) -> None:
@@ -26,14 +26,14 @@ class _Handler(TCPFakeRequestHandler):  # type: ignore[misc] # no types for this
             except ResponseError as error:
                 return error
 
-        self.current_client.read_response = read_response
+        self.current_client.read_response = read_response  # type: ignore[method-assign,assignment] # one object's, on purpose
 
 
 class FakeServer:
     """`harness.servers.Server` of fakeredis, in this process."""
 
     provider = "fake"
-    image_digest = None
+    image_digest: str | None = None
 
     def __init__(self, cell: Cell, backend: Backend) -> None:
         version = tuple(int(part) for part in cell.image.version.split("."))

@@ -1,0 +1,56 @@
+"""The options behind ``--`` of the nox sessions. Standard library only: the noxfile imports it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user asked of a session."""
+
+    lane: str | None
+    strict: bool
+    for_pytest: list[str]
+    """The other options, as the suite takes them."""
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the options. Prints the help and exits where that is asked for."""
+    parser = argparse.ArgumentParser(
+        prog="nox -s SESSION --",
+        description="Run the contracts in cells of matrix.toml. `nox -l` lists the cells.",
+        epilog="Every other option goes to pytest, as -x, --durations=10 or --pdb do.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--lane", help="only the cells of this lane of matrix.toml")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        default=os.environ.get("CI", "").lower() in {"1", "true"},
+        help="fail where a cell could not run; set by CI=true",
+    )
+    for_pytest = parser.add_argument_group("options of the suite")
+    for_pytest.add_argument(
+        "--provider",
+        choices=["auto", "docker", "embedded"],
+        help="who starts the servers: containers, or local processes; "
+        "auto takes containers if a Docker daemon answers",
+    )
+    for_pytest.add_argument(
+        "--store", action="append", metavar="NAME", help="only this store; repeatable"
+    )
+    for_pytest.add_argument("--seed", type=int, help="start of every random choice")
+    for_pytest.add_argument("-k", metavar="NAME", help="only contracts whose name matches")
+    for_pytest.add_argument("--reports", metavar="FOLDER", help="where reports go")
+    known, others = parser.parse_known_args(arguments)
+    passed = [f"--provider={known.provider}"] * bool(known.provider)
+    passed += [f"--store={name}" for name in known.store or []]
+    if known.seed is not None:
+        passed += [f"--seed={known.seed}", f"--hypothesis-seed={known.seed}"]
+    passed += ["-k", known.k] if known.k else []
+    passed += [f"--reports={known.reports}"] * bool(known.reports)
+    return Options(known.lane, known.strict, passed + others)

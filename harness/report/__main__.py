@@ -1,0 +1,43 @@
+"""`nox -s report`: merge what the cells left in reports/."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.matrix import load
+from harness.report.grid import print_grid
+from harness.report.merge import machine_readable, read_run, summary, totals
+
+
+def main() -> int:
+    """Print the grid, write summary.md and matrix.json; 1 if anything failed or did not run."""
+    parser = argparse.ArgumentParser(prog="nox -s report --", description=__doc__)
+    parser.add_argument("reports", type=Path, nargs="?", default=Path("reports"))
+    parser.add_argument("--since", type=float, help="only cells that ran after this time")
+    options = parser.parse_args()
+    matrix = load()
+    cells = read_run(matrix, options.reports, options.since)
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    print_grid(cells, console)
+    counts = totals(cells)
+    ran = sum(cell.outcome == "done" for cell in cells)
+    console.print(
+        f"{ran} of {len(cells)} cells ran; contracts: "
+        + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()),
+        style="bold",
+    )
+    options.reports.mkdir(parents=True, exist_ok=True)
+    (options.reports / "summary.md").write_text(summary(matrix, cells))
+    text = json.dumps(machine_readable(matrix, cells), indent=1, default=str)
+    (options.reports / "matrix.json").write_text(text + "\n")
+    failed = counts["fail"] + counts["error"] + counts["not run"]
+    return 1 if failed or ran < len(cells) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

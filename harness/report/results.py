@@ -1,0 +1,123 @@
+"""Reading reports/<cell>/: results, outcome and facts of one cell as data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.report.outcome import RESULTS, read_outcome
+
+OUTCOMES = ("pass", "fail", "error", "not applicable", "not run")
+GROUPS = ("conv", "ctx", "val", "iso", "ttl", "con", "net", "srv", "evi", "dur", "lock", "top")
+NOT_APPLICABLE = "not applicable: "
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one contract on one store."""
+
+    rule: str
+    sentence: str
+    test: str
+    store: str
+    outcome: str
+    reason: str
+    seconds: float
+    measured: list[dict[str, Any]]
+
+    @property
+    def group(self) -> str:
+        """The rule's group in the catalogue."""
+        return self.rule.partition("-")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class CellReport:
+    """What a cell left."""
+
+    cell: str
+    outcome: str
+    reason: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+
+    def counts(self, group: str | None = None) -> Counter[str]:
+        """Count outcomes, of one group or of all."""
+        return Counter(r.outcome for r in self.results if group in {None, r.group})
+
+    @property
+    def failed(self) -> list[Result]:
+        """The results that fail a run."""
+        return [result for result in self.results if result.outcome in {"fail", "error"}]
+
+    @property
+    def seconds(self) -> float:
+        """How long its contracts took."""
+        return sum(result.seconds for result in self.results)
+
+
+def read_cell(folder: Path) -> CellReport:
+    """Read one cell's folder; a cell that left nothing is ``not run``."""
+    outcome, reason = read_outcome(folder)
+    facts_file = folder / "facts.json"
+    facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
+    return CellReport(folder.name, outcome, reason, facts, _results(folder / RESULTS))
+
+
+def _results(path: Path) -> list[Result]:
+    """Join the setup, call and teardown of each test; a last line cut by a kill is left out."""
+    phases: dict[str, list[dict[str, Any]]] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("$report_type") == "TestReport":
+            phases.setdefault(entry["nodeid"], []).append(entry)
+    return [_result(nodeid, entries) for nodeid, entries in phases.items()]
+
+
+def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
+    properties = [tuple(pair) for pair in entries[-1]["user_properties"]]
+    named = dict(properties)
+    outcome, reason = _outcome(entries)
+    return Result(
+        rule=named.get("contract", "?"),
+        sentence=named.get("rule", ""),
+        test=nodeid.rpartition("::")[2],
+        store=named.get("store", ""),
+        outcome=outcome,
+        reason=reason,
+        seconds=sum(entry["duration"] for entry in entries),
+        measured=[value for name, value in properties if name == "measured"],
+    )
+
+
+def _outcome(entries: list[dict[str, Any]]) -> tuple[str, str]:
+    for entry in entries:
+        if entry["outcome"] == "failed":
+            return ("fail" if entry["when"] == "call" else "error"), _message(entry)
+    for entry in entries:
+        if entry["outcome"] == "skipped":
+            said = str(entry["longrepr"][2]).removeprefix("Skipped: ")
+            if said.startswith(NOT_APPLICABLE):
+                return "not applicable", said.removeprefix(NOT_APPLICABLE)
+            return "not run", said
+    if entries[-1]["when"] != "teardown":
+        return "error", "the process ended in the middle of this test"
+    return "pass", ""
+
+
+def _message(entry: dict[str, Any]) -> str:
+    """Return what went wrong, and the part of the report that teaches."""
+    crash = entry["longrepr"]
+    text = (
+        crash["reprcrash"]["message"]
+        if isinstance(crash, dict) and crash.get("reprcrash")
+        else str(crash)
+    )
+    taught = [content for name, content in entry["sections"] if name == "contract"]
+    return "\n".join([text, *taught])
