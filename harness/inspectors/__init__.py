@@ -94,6 +94,9 @@ class Inspector(Protocol):
     def recoding_urls(self) -> list[str]:
         """Return URLs whose client settings recode text on its way."""
 
+    def url_in_zone(self, zone: str) -> str:
+        """Return a URL whose clients' sessions keep a time zone, where the server knows any."""
+
     def record_limit(self, size: int) -> AbstractContextManager[None]:
         """Make the server refuse values over so many bytes, in the block."""
 

@@ -181,6 +181,9 @@ class RedisInspector:
     def recoding_urls(self) -> list[str]:
         return [f"{self._url}?decode_responses=true", f"{self._url}?encoding=latin-1"]
 
+    def url_in_zone(self, zone: str) -> str:
+        return self._url  # Redis knows no time zones
+
     @contextmanager
     def record_limit(self, size: int) -> Iterator[None]:
         before = self._client.config_get("proto-max-bulk-len")
