@@ -1,0 +1,286 @@
+"""The inspector of Postgres. Knows the tables of stores/postgres/schema/tables.sql on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import errors, sql
+
+from harness.inspectors import RawRecord, Work
+
+GRANTS = (
+    "GRANT USAGE ON SCHEMA agent_memory TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA agent_memory TO {role}",
+    "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA agent_memory TO {role}",
+)
+"""What the store needs, as docs/stores.md tells its users."""
+OF_SESSION = (
+    "SELECT session_key FROM agent_memory.sessions WHERE namespace = %s AND session_id = %s"
+)
+ENSURE = (
+    "INSERT INTO agent_memory.sessions (namespace, session_id) VALUES (%s, %s) "
+    "ON CONFLICT (namespace, session_id) DO UPDATE SET session_id = excluded.session_id "
+    "RETURNING session_key"
+)
+
+
+class PostgresInspector:
+    """`harness.inspectors.Inspector` for Postgres. Each call is a transaction of its own."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._url = url
+        self._namespace = namespace.encode()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._databases: list[str] = []
+        self._roles: list[str] = []
+        self._schemas: list[str] = []
+
+    def messages(self, session_id: str) -> list[RawRecord]:
+        rows = self._rows(
+            "SELECT position, message_id, record FROM agent_memory.messages "
+            f"WHERE session_key = ({OF_SESSION}) ORDER BY position",
+            *self._named(session_id),
+        )
+        return [RawRecord(position, name.decode(), record) for position, name, record in rows]
+
+    def context(self, session_id: str) -> bytes | None:
+        rows = self._rows(
+            "SELECT context FROM agent_memory.sessions WHERE namespace = %s AND session_id = %s",
+            *self._named(session_id),
+        )
+        return rows[0][0] if rows else None
+
+    def present(self, session_id: str) -> bool:
+        return bool(self._rows(OF_SESSION, *self._named(session_id)))
+
+    def sessions(self) -> set[str]:
+        rows = self._rows(
+            "SELECT session_id FROM agent_memory.sessions WHERE namespace = %s", self._namespace
+        )
+        return {session_id.decode() for (session_id,) in rows}
+
+    def ttl(self, session_id: str) -> float | None:
+        rows = self._rows(
+            "SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 "
+            "FROM agent_memory.sessions WHERE namespace = %s AND session_id = %s",
+            *self._named(session_id),
+        )
+        if not rows:
+            raise KeyError(session_id)
+        return rows[0][0]  # type: ignore[no-any-return] # the cast in the query says what it is
+
+    def plant_message(self, session_id: str, position: int, record: bytes) -> None:
+        ((key,),) = self._rows(ENSURE, *self._named(session_id))
+        self._rows(
+            "INSERT INTO agent_memory.messages VALUES (%s, %s, %s, clock_timestamp(), %s) "
+            "ON CONFLICT (session_key, position) DO UPDATE SET record = excluded.record",
+            *(key, position, f"planted-{position}".encode(), record),
+        )
+        self._rows(
+            "UPDATE agent_memory.sessions SET last_position = greatest(last_position, %s) "
+            "WHERE session_key = %s",
+            *(position, key),
+        )
+
+    def plant_history(self, session_id: str, count: int, record: bytes) -> None:
+        ((key,),) = self._rows(ENSURE, *self._named(session_id))
+        self._rows(
+            "INSERT INTO agent_memory.messages "
+            "SELECT %s, n, convert_to('planted-' || n, 'UTF8'), clock_timestamp(), %s "
+            "FROM generate_series(1, %s) AS n",
+            *(key, record, count),
+        )
+        self.set_last_position(session_id, count)
+
+    def plant_context(self, session_id: str, record: bytes) -> None:
+        ((key,),) = self._rows(ENSURE, *self._named(session_id))
+        self._rows(
+            "UPDATE agent_memory.sessions SET context = %s, version = 1 WHERE session_key = %s",
+            *(record, key),
+        )
+
+    def plant_foreign_value(self, session_id: str) -> None:
+        raise NotImplementedError("matrix.toml says that Postgres lacks foreign_values")
+
+    def plant_neighbours(self) -> None:
+        schema = f"neighbour_{uuid4().hex[:12]}"
+        self._schemas.append(schema)
+        self._run(
+            sql.SQL(
+                "CREATE SCHEMA {0}; CREATE TABLE {0}.sessions (id text PRIMARY KEY); "
+                "CREATE TABLE {0}.messages (id text REFERENCES {0}.sessions ON DELETE CASCADE);"
+                "INSERT INTO {0}.sessions VALUES ('a'), ('b'); "
+                "INSERT INTO {0}.messages VALUES ('a'), ('b')"
+            ).format(sql.Identifier(schema))
+        )
+
+    def clear(self) -> None:
+        try:
+            for table in ("sessions", "locks"):
+                self._rows(
+                    f"DELETE FROM agent_memory.{table} WHERE namespace = %s", self._namespace
+                )
+        except (errors.InvalidSchemaName, errors.UndefinedTable):
+            return
+
+    def delete_message(self, session_id: str, position: int) -> None:
+        self._rows(
+            f"DELETE FROM agent_memory.messages WHERE session_key = ({OF_SESSION}) "
+            "AND position = %s",
+            *(*self._named(session_id), position),
+        )
+
+    def set_last_position(self, session_id: str, position: int) -> None:
+        self._rows(
+            "UPDATE agent_memory.sessions SET last_position = %s "
+            "WHERE namespace = %s AND session_id = %s",
+            *(position, *self._named(session_id)),
+        )
+
+    def everything(self) -> Mapping[str, str]:
+        tables = self._rows(
+            "SELECT schemaname, tablename FROM pg_tables "
+            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'agent_memory')"
+        )
+        found = {
+            f"{schema}.{table}": self._digest(
+                sql.SQL(
+                    "SELECT md5(coalesce(string_agg(t::text, ';' ORDER BY t::text), '')) FROM {} t"
+                ).format(sql.Identifier(schema, table))
+            )
+            for schema, table in tables
+        }
+        rows = self._rows(
+            "SELECT s.namespace, s.session_id, md5(s::text || coalesce(string_agg("
+            "  md5(m::text), '' ORDER BY m.position), '')) "
+            "FROM agent_memory.sessions s LEFT JOIN agent_memory.messages m USING (session_key) "
+            "GROUP BY s.session_key"
+        )
+        found |= {f"session {namespace!r} {name!r}": digest for namespace, name, digest in rows}
+        rows = self._rows("SELECT namespace, session_id, md5(l::text) FROM agent_memory.locks l")
+        return found | {f"lock {namespace!r} {name!r}": digest for namespace, name, digest in rows}
+
+    def owner_of(self, session_id: str) -> str:
+        return f"session {self._namespace!r} {session_id.encode()!r}"
+
+    @contextmanager
+    def uncommitted_append(self, session_id: str, record: bytes) -> Iterator[None]:
+        with psycopg.connect(self._url) as other:
+            namespace, name = self._named(session_id)
+            row = other.execute(
+                "INSERT INTO agent_memory.sessions (namespace, session_id, last_position) "
+                "VALUES (%s, %s, 1) ON CONFLICT (namespace, session_id) "
+                "DO UPDATE SET last_position = sessions.last_position + 1 "
+                "RETURNING session_key, last_position",
+                [namespace, name],
+            ).fetchone()
+            assert row is not None
+            key, position = row
+            other.execute(
+                "INSERT INTO agent_memory.messages VALUES (%s, %s, %s, clock_timestamp(), %s)",
+                [key, position, uuid4().hex.encode(), record],
+            )
+            yield
+
+    @contextmanager
+    def watching(self) -> Iterator[Work]:
+        work = Work(touched=0, commands=[])
+        before = self._touched()
+        yield work
+        work.touched = self._touched() - before
+
+    def kill_clients(self) -> None:
+        self._rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
+    def clients(self) -> int:
+        ((count,),) = self._rows(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return int(count)
+
+    def least_privilege_url(self) -> str:
+        role, password = f"least_{uuid4().hex[:8]}", uuid4().hex
+        self._roles.append(role)
+        self._run(
+            sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {}").format(
+                sql.Identifier(role), sql.Literal(password)
+            )
+        )
+        for grant in GRANTS:
+            self._run(sql.SQL(grant).format(role=sql.Identifier(role)))
+        parts = urlsplit(self._url)
+        return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+
+    def recoding_urls(self) -> list[str]:
+        return [f"{self._url}?client_encoding={name}" for name in ("LATIN1", "SQL_ASCII")]
+
+    def url_in_zone(self, zone: str) -> str:
+        return f"{self._url}?options=-c%20TimeZone%3D{zone}"
+
+    def record_limit(self, size: int) -> AbstractContextManager[None]:
+        raise NotImplementedError("matrix.toml says that Postgres lacks record_limit")
+
+    def fresh_url(self) -> str:
+        database = f"fresh_{uuid4().hex[:12]}"
+        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        self._databases.append(database)
+        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
+
+    def close(self) -> None:
+        for schema in self._schemas:
+            self._run(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        for database in self._databases:
+            self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+        for role in self._roles:
+            self._run(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+        if self._connection is not None:
+            self._connection.close()
+
+    def _named(self, session_id: str) -> tuple[bytes, bytes]:
+        return self._namespace, session_id.encode()
+
+    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Return the connection; a new one where the server closed it, as in a restart."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=5,
+                options=r"-c default_transaction_isolation=read\ committed",
+            )
+        return self._connection
+
+    def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        try:
+            cursor = self._open().execute(query.encode(), parameters)
+        except psycopg.OperationalError:
+            cursor = self._open().execute(query.encode(), parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def _run(self, statement: sql.Composed) -> None:
+        self._open().execute(statement)
+
+    def _digest(self, query: sql.Composed) -> str:
+        row = self._open().execute(query).fetchone()
+        return str(row and row[0])
+
+    def _touched(self) -> int:
+        """Count rows and pages touched by clients that have closed their connections."""
+        with psycopg.connect(self._url, autocommit=True) as fresh:
+            row = fresh.execute(
+                "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd "
+                "  + n_tup_del + heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit, 0) "
+                "  + coalesce(idx_blks_read, 0))::bigint "
+                "FROM pg_stat_user_tables JOIN pg_statio_user_tables USING (relid) "
+                "WHERE pg_stat_user_tables.schemaname = 'agent_memory'"
+            ).fetchone()
+        return int(row[0] or 0) if row else 0
