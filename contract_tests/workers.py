@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from contract_tests import workload
+from harness.crowd import meet, together
 from harness.faces import LoopThread
+from harness.histories import History, HistoryRecord
 from harness.opening import Opening
-from stores.interface import MemoryStore
+from stores.interface import MemoryStore, Message, StoredMessage
 
 
 @contextmanager
@@ -19,3 +22,30 @@ def opened(opening: Opening) -> Iterator[MemoryStore]:
             yield store
     finally:
         loop.stop()
+
+
+def write_and_read(opening: Opening, worker: str, session_id: str) -> HistoryRecord:
+    """Write as all others do at the same time, with reads in between; return what came of it."""
+    history = History(0)
+    with opened(opening) as store:
+        store.ping()
+        meet()
+        together(
+            [
+                lambda: workload.write(store, history, worker, session_id),
+                lambda: workload.read(store, history, f"{worker}'s reader", session_id, [None] * 4),
+            ]
+        )
+    return history.to_dict()
+
+
+def use_first(opening: Opening, worker: str, session_id: str) -> list[StoredMessage]:
+    """Make the first two calls of a store at once, together with other processes."""
+    first, second = (Message("user", f"{worker} {part}", id=f"{worker}-{part}") for part in (1, 2))
+    with opened(opening) as store:
+        return together(
+            [
+                lambda: store.append_message(session_id, first),
+                lambda: store.append_message(session_id, second),
+            ]
+        )

@@ -68,6 +68,12 @@ def at_once(
     return [future.result(DEADLINE_SECONDS) for future in futures]
 
 
+def meet() -> None:
+    """Wait, in a function that `at_once` called, for all the others to get here too."""
+    assert _start is not None
+    _start.wait(DEADLINE_SECONDS)
+
+
 _start: Barrier | None = None
 
 
@@ -86,6 +92,5 @@ def _die_with_parent() -> None:
 
 
 def _started_together(function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
-    assert _start is not None
-    _start.wait(DEADLINE_SECONDS)
+    meet()
     return function(*arguments)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from stores.interface import (
     AsyncLease,
@@ -26,6 +26,13 @@ from stores.interface import (
 )
 
 Result = TypeVar("Result")
+
+
+class Loop(Protocol):
+    """What runs coroutines for a caller that blocks: a `LoopThread`, or an `asyncio.Runner`."""
+
+    def run(self, coroutine: Coroutine[Any, Any, Result], /) -> Result:
+        """Run a coroutine and return its result."""
 
 
 class LoopThread:
@@ -61,9 +68,9 @@ class LoopThread:
 
 
 class SyncFace(MemoryStore):
-    """A `MemoryStore` that runs an `AsyncMemoryStore` on a loop thread."""
+    """A `MemoryStore` that runs an `AsyncMemoryStore` on a loop."""
 
-    def __init__(self, store: AsyncMemoryStore, loop: LoopThread) -> None:
+    def __init__(self, store: AsyncMemoryStore, loop: Loop) -> None:
         self.inner = store
         self._run = loop.run
 

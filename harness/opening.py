@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.faces import LoopThread, SyncFace
+from harness.faces import Loop, SyncFace
 from harness.matrix import Store
 from harness.tables import MatrixError
 from stores.interface import AsyncMemoryStore, MemoryStore
@@ -22,12 +22,15 @@ class Opening:
     namespace: str
     options: Mapping[str, Any]
 
-    def open(self, loop: LoopThread) -> MemoryStore:
+    def open(self, loop: Loop) -> MemoryStore:
         """Open the store, an async one behind its sync face."""
+        store = self.native()
+        return SyncFace(store, loop) if isinstance(store, AsyncMemoryStore) else store
+
+    def native(self) -> MemoryStore | AsyncMemoryStore:
+        """Open the store as it is, whichever face it has."""
         store = load_factory(self.factory)(self.url, namespace=self.namespace, **self.options)
-        if isinstance(store, AsyncMemoryStore):
-            return SyncFace(store, loop)
-        if isinstance(store, MemoryStore):
+        if isinstance(store, MemoryStore | AsyncMemoryStore):
             return store
         raise MatrixError(
             f"{self.factory} gave a {type(store).__name__}, which is neither a MemoryStore nor "

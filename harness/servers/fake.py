@@ -40,6 +40,8 @@ class FakeServer:
         self._server = TcpFakeServer(("127.0.0.1", 0), server_version=version)
         self._server.RequestHandlerClass = _Handler
         self._server.daemon_threads = True
+        # socketserver lets 5 clients wait to be accepted; the next one loses a second.
+        self._server.socket.listen(128)
         self.url = backend.url("127.0.0.1", self._server.server_address[1], "")
 
     def start(self) -> None:

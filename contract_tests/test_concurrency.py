@@ -1,0 +1,149 @@
+"""con: many writers at once, in threads, tasks and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from contract_tests import workers, workload
+from contract_tests.fix_histories import Judge
+from contract_tests.fix_processes import PROCESSES
+from contract_tests.fix_stores import OpenStore
+from harness.contracts import contract, needs
+from harness.crowd import at_once, together
+from harness.histories import History, check_updates, explain
+from harness.inspectors import Inspector
+from harness.opening import Opening
+from stores.interface import MemoryStore, Message, StoredMessage
+
+pytestmark = needs("history")
+
+SESSION = "a busy session"
+
+
+def assert_nothing_is_mixed_up(store: MemoryStore, writers: Sequence[str]) -> None:
+    """Check that every message has the content that its own writer gave it."""
+    found = {message.id: message.content for message in store.get_history(SESSION, None)}
+    assert found == workload.sent(writers)
+
+
+@contract("con-1")
+def test_concurrent_appends_and_reads_have_one_order(
+    store: MemoryStore, inspector: Inspector, history: History, judge: Judge
+) -> None:
+    """Concurrent appends are neither lost, doubled, reordered, invented nor torn.
+
+    Each read is a prefix of the final order. If not: is the position given by the server, in the
+    same step that stores the message, and does a read come from one moment?
+    """
+    writers = [f"writer {number}" for number in range(1, 5)]
+    together(
+        [
+            *(partial(workload.write, store, history, writer, SESSION) for writer in writers),
+            partial(workload.read, store, history, "reader", SESSION, [None] * 6),
+            partial(workload.read, store, history, "newest", SESSION, [3] * 6),
+        ]
+    )
+    history.final((raw.position, raw.message_id) for raw in inspector.messages(SESSION))
+    judge(history)
+    assert_nothing_is_mixed_up(store, writers)
+
+
+@contract("con-2")
+def test_processes_that_append_at_once_have_one_order(
+    store: MemoryStore,
+    opening: Opening,
+    inspector: Inspector,
+    history: History,
+    judge: Judge,
+    worker_processes: ProcessPoolExecutor,
+) -> None:
+    """Separate processes append to one session as threads do: in one order, with nothing lost.
+
+    If only this fails and not con-1: what does the store guard with a lock of its own process?
+    """
+    writers = [f"process {number}" for number in range(1, PROCESSES + 1)]
+    tasks = [(opening, writer, SESSION) for writer in writers]
+    for record in at_once(worker_processes, workers.write_and_read, tasks):
+        history.include(History.from_dict(record))
+    history.final((raw.position, raw.message_id) for raw in inspector.messages(SESSION))
+    judge(history)
+    assert_nothing_is_mixed_up(store, writers)
+
+
+@contract("con-3")
+def test_first_use_from_many_processes_at_once(
+    opening: Opening,
+    open_store: OpenStore,
+    inspector: Inspector,
+    worker_processes: ProcessPoolExecutor,
+) -> None:
+    """The first calls ever, made by many processes at once, all succeed.
+
+    If not: is the schema created under a lock that other processes respect, and in one
+    transaction, so that nobody meets half of it?
+    """
+    url = inspector.fresh_url()
+    tasks = [
+        (replace(opening, url=url), f"process {number}", SESSION) for number in range(PROCESSES)
+    ]
+    answers = at_once(worker_processes, workers.use_first, tasks)
+
+    acknowledged = [stored for answer in answers for stored in answer]
+    by_position = sorted(acknowledged, key=lambda stored: stored.position)
+    assert [stored.position for stored in by_position] == list(range(1, 2 * PROCESSES + 1))
+    assert open_store(url=url).get_history(SESSION) == by_position
+
+
+@contract("con-4")
+@needs("context")
+def test_opposite_orders_do_not_deadlock(store: MemoryStore) -> None:
+    """Writers that touch two sessions in opposite order all get through.
+
+    If not: which call holds one session's lock while it waits for another's?
+    """
+    there, back = ("session a", "session b"), ("session b", "session a")
+
+    def touch(writer: str, order: Sequence[str]) -> None:
+        for number in range(3):
+            for session_id in order:
+                store.append_messages(session_id, workload.turn(writer, number, 2))
+                store.save_context(session_id, {writer: number})
+
+    together([partial(touch, f"{n}", there if n % 2 else back) for n in range(8)])
+    for session_id in there:
+        assert len(store.get_history(session_id, None)) == 8 * 3 * 2
+
+
+@contract("con-4")
+@needs("context")
+def test_fifty_writers_of_one_session_all_get_through(store: MemoryStore) -> None:
+    """Fifty writers of one session's context and history are all served, in bounded tries.
+
+    Each lost try of `update_context` means that another writer's save went through, so
+    none may need more tries than there are saves. If not: does a try fail for other reasons,
+    or do all writers try again at the same moment?
+    """
+    names = [f"writer {number}" for number in range(50)]
+    tries = dict.fromkeys(names, 0)
+
+    def work(name: str) -> StoredMessage:
+        def change(value: dict[str, Any]) -> dict[str, Any]:
+            tries[name] += 1
+            return {**value, name: True}
+
+        store.update_context(SESSION, change)
+        return store.append_message(SESSION, Message("user", name, id=name))
+
+    jobs: list[Callable[[], StoredMessage]] = [partial(work, name) for name in names]
+    positions = sorted(stored.position for stored in together(jobs))
+
+    assert positions == list(range(1, 51))
+    context = store.load_context(SESSION)
+    assert context is not None
+    violations = check_updates(context.value, acknowledged=names)
+    assert not violations, explain(violations)
+    assert max(tries.values()) <= len(names), f"tries of each writer: {tries}"
