@@ -29,7 +29,12 @@ class RedisBackend:
         return f"redis://:{password}@{host}:{port}/0" if password else f"redis://{host}:{port}/0"
 
     def arguments(self, settings: Mapping[str, str]) -> list[str]:
-        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+        """Values of several words are several arguments: Redis 6 ignores them as one."""
+        return [
+            part
+            for name, value in settings.items()
+            for part in (f"--{name}", *(value.split() or [""]))
+        ]
 
     def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
         return [self.program, "--requirepass", password, *self.arguments(settings)]
