@@ -1,0 +1,100 @@
+"""A disk that can lose its power or fill up: ext4 in a file, mounted by way of a loop device.
+
+SIGKILL ends a server, but what it wrote and did not sync stays in the kernel's page cache
+and survives. A power cut does not spare it: the FS_IOC_SHUTDOWN ioctl stops the file
+system at once, without flushing its log, and what was not synced is gone after the next
+mount (Linux, fs/ext4/ioctl.c, EXT4_GOING_FLAGS_NOLOGFLUSH).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+FS_IOC_SHUTDOWN = 0x8004587D
+NO_LOG_FLUSH = struct.pack("I", 2)
+SIZE_MB = 256
+"""A sparse file: it takes what is written, not its size."""
+
+
+class DiskError(Exception):
+    """The disk could not be made, cut or mounted."""
+
+
+@cache
+def fault() -> str | None:
+    """Return why this machine cannot make such a disk, or None if it can."""
+    if sys.platform != "linux":
+        return "power cuts and full disks are made with Linux's loop devices"
+    if os.geteuid() != 0:
+        return "mounting a loop device needs root"
+    for program in ("mkfs.ext4", "mount", "umount"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    if not Path("/dev/loop-control").exists():
+        return "the kernel offers no loop devices (/dev/loop-control)"
+    return None
+
+
+class Disk:
+    """One disk in a directory of its own. Nothing outside that directory is touched."""
+
+    def __init__(self, directory: Path, size_mb: int = SIZE_MB) -> None:
+        self._image = directory / "disk.ext4"
+        self.mount_point = directory / "disk"
+        self._ballast = self.mount_point / "ballast"
+        with self._image.open("wb") as image:
+            image.truncate(size_mb * 1024 * 1024)
+        self.mount_point.mkdir()
+        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(self._image))
+        self._mount()
+
+    def cut_power(self) -> None:
+        """Stop the file system at once. Open files stay open and every access is an error."""
+        handle = os.open(self.mount_point, os.O_RDONLY)
+        try:
+            fcntl.ioctl(handle, FS_IOC_SHUTDOWN, NO_LOG_FLUSH)
+        finally:
+            os.close(handle)
+
+    def restore_power(self) -> None:
+        """Mount again, replaying the journal. No process may have files open on it any more."""
+        self._unmount()
+        self._mount()
+
+    def fill(self) -> None:
+        """Take all free space with a ballast file."""
+        free = shutil.disk_usage(self.mount_point).free
+        with self._ballast.open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, free - 4096)
+
+    def relieve(self) -> None:
+        """Give the space back."""
+        self._ballast.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Unmount and delete. Doing so twice is fine."""
+        if self.mount_point.is_mount():
+            self._unmount()
+        self._image.unlink(missing_ok=True)
+        if self.mount_point.exists():
+            self.mount_point.rmdir()
+
+    def _mount(self) -> None:
+        _run("mount", "-o", "loop,noatime", str(self._image), str(self.mount_point))
+
+    def _unmount(self) -> None:
+        _run("umount", str(self.mount_point))
+
+
+def _run(*command: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        raise DiskError(f"{command[0]} failed: {error.stderr.strip()}") from error
