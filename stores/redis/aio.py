@@ -12,6 +12,7 @@ from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from stores.async_store import AsyncStore
 from stores.calls import Call
 from stores.interface import Seconds
+from stores.loops import PerLoop
 from stores.plans import Plans
 from stores.redis.commands import RedisCall, RedisCommands
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
@@ -36,8 +37,8 @@ class AsyncRedisStore(AsyncStore):
         super().__init__(
             Plans(commands, ttl=ttl, timeout=timeout, max_record_bytes=max_record_bytes)
         )
-        self._pool: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
-        self._owns_pool = False
+        pool: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
+        self._pools: PerLoop[Any] = PerLoop(lambda: pool, _leave_open)
 
     @classmethod
     def from_url(
@@ -50,27 +51,31 @@ class AsyncRedisStore(AsyncStore):
         max_connections: int = 10,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> Self:
-        """See `stores.redis.store.RedisStore.from_url`."""
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=timeout / 4,
-            **connection_settings(timeout),
-        )
+        """See `stores.redis.store.RedisStore.from_url`. Each event loop gets a pool of its own."""
+
+        def make() -> BlockingConnectionPool:
+            return BlockingConnectionPool.from_url(
+                url,
+                max_connections=max_connections,
+                timeout=timeout / 4,
+                **connection_settings(timeout),
+            )
+
         store = cls(
-            pool,
+            make(),
             namespace=namespace,
             ttl=ttl,
             timeout=timeout,
             max_record_bytes=max_record_bytes,
         )
-        store._owns_pool = True
+        store._pools = PerLoop(make, BlockingConnectionPool.disconnect)
         return store
 
     async def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
+        pool = await self._pools.get()
         try:
-            connection = await self._pool.get_connection()
+            connection = await pool.get_connection()
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
@@ -85,7 +90,7 @@ class AsyncRedisStore(AsyncStore):
             await connection.disconnect(nowait=True)
             raise
         finally:
-            await self._pool.release(connection)
+            await pool.release(connection)
         result: Reply = call.parse(reply)
         return result
 
@@ -99,5 +104,8 @@ class AsyncRedisStore(AsyncStore):
                 return await connection.read_response(disable_decoding=True)
 
     async def _disconnect(self) -> None:
-        if self._owns_pool:
-            await self._pool.disconnect()
+        await self._pools.close()
+
+
+async def _leave_open(pool: Any) -> None:
+    """Do nothing: the pool is the caller's."""
