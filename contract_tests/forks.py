@@ -1,0 +1,77 @@
+"""Using one store in ways that split its connections: several event loops, and forks."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from harness.faces import LoopThread, SyncFace
+from harness.opening import Opening
+from stores.errors import StoreError
+from stores.interface import AsyncMemoryStore, MemoryStore, Message
+
+HANG_SECONDS = 8.0
+CALLS = 10
+
+
+def calls_of(store: MemoryStore, name: str, *, may_refuse: bool) -> list[str]:
+    """Make calls whose replies can be told apart; return what was neither right nor refused."""
+    wrong = []
+    for number in range(CALLS):
+        said = Message("user", f"{name} said {number}", id=f"{name}-{number}")
+        try:
+            stored = store.append_message(name, said)
+            found = store.get_history(name, 1)
+        except Exception as error:  # noqa: BLE001 - whatever escapes is the finding
+            if not may_refuse or not isinstance(error, StoreError):
+                wrong.append(f"call {number} of the {name} raised {error!r}")
+        else:
+            if stored.message != said or found != [stored]:
+                wrong.append(f"the {name} stored {said}, was answered {stored} and read {found}")
+    return wrong
+
+
+def use_on_loop(store: AsyncMemoryStore, name: str, *, may_refuse: bool) -> list[str]:
+    """Make the calls on an event loop that is made for them and ends after them."""
+    with asyncio.Runner() as runner:
+        return calls_of(SyncFace(store, runner), name, may_refuse=may_refuse)
+
+
+def use_and_fork(opening: Opening) -> list[str]:
+    """Use a store, fork, and use it in parent and child at once; return what went wrong."""
+    store, loop = opening.native(), LoopThread()
+    here = SyncFace(store, loop) if isinstance(store, AsyncMemoryStore) else store
+    wrong = calls_of(here, "ancestor", may_refuse=False)
+    ours, theirs = multiprocessing.Pipe()
+    child = os.fork()
+    if child == 0:
+        _report_and_end(store, theirs)
+    theirs.close()
+    try:
+        wrong += calls_of(here, "parent", may_refuse=False)
+        if not ours.poll(HANG_SECONDS):
+            return [*wrong, f"the child hung for {HANG_SECONDS:g} s"]
+        wrong += ours.recv()
+        return wrong
+    except EOFError:
+        return [*wrong, "the child died"]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        here.close()
+        loop.stop()
+
+
+def _report_and_end(store: MemoryStore | AsyncMemoryStore, parent: Connection) -> NoReturn:
+    """Use the store in a forked child, and end without closing what the parent opened."""
+    try:
+        if isinstance(store, AsyncMemoryStore):
+            parent.send(use_on_loop(store, "child", may_refuse=True))
+        else:
+            parent.send(calls_of(store, "child", may_refuse=True))
+    finally:
+        os._exit(0)

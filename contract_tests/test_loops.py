@@ -1,0 +1,119 @@
+"""con: event loops, forks and cancelled tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from contract_tests.fix_stores import NOT_APPLICABLE
+from contract_tests.forks import HANG_SECONDS, use_and_fork, use_on_loop
+from harness.contracts import contract, needs
+from harness.crowd import together
+from harness.inspectors import Inspector
+from harness.opening import Opening
+from stores.interface import AsyncMemoryStore, Message
+
+pytestmark = needs("history")
+
+STORE_SECONDS = 2.0
+"""Timeout of stores that are used in odd ways: one that hangs is told from one that is slow."""
+STEPS = [*range(12), *(12 + 3 * n for n in range(12))]
+"""After how many rounds of the event loop a task is cancelled. Its reply takes some 20."""
+
+
+@pytest.fixture
+def async_store(opening: Opening) -> AsyncMemoryStore:
+    """A store with one connection, which is not behind a sync face."""
+    options = {**opening.options, "max_connections": 1, "timeout": STORE_SECONDS}
+    store = replace(opening, options=options).native()
+    if isinstance(store, AsyncMemoryStore):
+        return store
+    store.close()
+    pytest.skip(NOT_APPLICABLE + "the store blocks: it has neither event loops nor tasks")
+
+
+@contract("con-6")
+def test_store_used_from_two_event_loops(async_store: AsyncMemoryStore) -> None:
+    """A store used from one event loop after another, and from two at once, works or refuses.
+
+    If not: does it keep connections, locks or tasks of a loop that has ended, or hand those of
+    one loop to another?
+    """
+
+    use = partial(use_on_loop, async_store)
+    wrong = use("first", may_refuse=False) + use("second", may_refuse=True)
+    for problems in together([partial(use, name, may_refuse=True) for name in ("third", "fourth")]):
+        wrong += problems
+    asyncio.run(async_store.close())
+    assert not wrong
+
+
+@contract("con-6")
+def test_store_used_after_a_fork(opening: Opening, worker_processes: ProcessPoolExecutor) -> None:
+    """A store that parent and child use after a fork works or refuses, and mixes up no replies.
+
+    If not: do both talk through one socket, or does the child wait for a thread or a lock that
+    only the parent has?
+    """
+    options = {**opening.options, "timeout": STORE_SECONDS}
+    forked = worker_processes.submit(use_and_fork, replace(opening, options=options))
+    assert not forked.result(2 * HANG_SECONDS)
+
+
+@contract("con-7")
+def test_cancelled_call_leaves_no_reply_behind(
+    async_store: AsyncMemoryStore, inspector: Inspector
+) -> None:
+    """A task cancelled anywhere in a call leaves the next call its own reply, and no half write.
+
+    If not: is the connection closed, or its reply awaited, before the next call gets it?
+    """
+    with asyncio.Runner() as runner:
+        cancelled = runner.run(_cancel_everywhere(async_store))
+    assert cancelled >= 3, "too few calls were still under way when they were cancelled"
+
+    stored = [raw.message_id for raw in inspector.messages("cancelled")]
+    for step in STEPS:
+        turn = [message.id for message in _turn(step)]
+        there = [message_id for message_id in stored if message_id in turn]
+        assert there in ([], turn), f"of the turn cancelled after {step} rounds there is {there}"
+    assert len(inspector.messages("next")) == len(STEPS)
+
+
+async def _cancel_everywhere(store: AsyncMemoryStore) -> int:
+    """Cancel a turn after each number of rounds, and check the next call; count the cancelled."""
+    async with store:
+        context = {"kept": True}
+        await store.save_context("context", context)
+        cancelled = 0
+        for step in STEPS:
+            turn = store.append_messages("cancelled", _turn(step))
+            cancelled += await _cancelled_after(step, turn)
+            echo = Message("user", f"after {step}", id=f"next-{step}")
+            assert (await store.append_message("next", echo)).message == echo
+            found = await store.load_context("context")
+            assert found is not None
+            assert found.value == context
+    return cancelled
+
+
+async def _cancelled_after(rounds: int, call: Coroutine[Any, Any, object]) -> bool:
+    """Cancel a call after so many rounds of the loop; tell whether it had not ended by then."""
+    task = asyncio.ensure_future(call)
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return isinstance(outcome, asyncio.CancelledError)
+
+
+def _turn(step: int) -> list[Message]:
+    return [Message("user", f"turn {step}.{part}", id=f"{step}-{part}") for part in (1, 2)]
