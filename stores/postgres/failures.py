@@ -1,0 +1,71 @@
+"""What a failed Postgres call means for the data. The codes are in Postgres's docs, Error Codes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+
+from stores.errors import (
+    CorruptRecord,
+    OutcomeUnknown,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from stores.postgres.statements import PostgresCall
+
+FULL: Final = frozenset({"53100", "53200"})
+"""Disk full, out of memory."""
+REFUSALS: Final = (
+    "25006",  # read-only: a standby, or set so
+    "28",  # wrong user or password
+    "3D000",  # no such database
+    "40001",  # serialization failure; here only if it went on until the deadline
+    "40P01",  # deadlock, the same
+    "42501",  # the role lacks a right
+    "53",  # too many connections and other resources
+    "55P03",  # a lock was not available
+    "57014",  # cancelled, by statement_timeout too
+    "57P03",  # starting up or shutting down
+    "57P04",  # the database was dropped
+)
+"""Codes, and classes of codes, after which a statement certainly was not applied."""
+CORRUPTION: Final = ("23505", "XX001", "XX002")
+"""Positions that contradict the session's counter, corrupted data, corrupted index."""
+LOST: Final = ("08", "40003", "57P01", "57P02", "57P05")
+"""The connection ended: by failure, shutdown or crash, perhaps just after the commit."""
+MISSING_STILL: Final = frozenset({"3F000", "42P01", "42883"})
+"""Nothing can be there: what the schema misses was not created either."""
+
+
+def not_sent(session_id: str, error: BaseException) -> StoreError:
+    """Map a failure before the call left: certainly not applied."""
+    return StoreUnavailable(f"session {session_id!r}: no connection ({_text(error)})")
+
+
+def failed(call: PostgresCall[Any], error: psycopg.Error) -> StoreError:
+    """Map a failure after the call left."""
+    session_id, state = call.session_id, error.sqlstate or "08"
+    if state.startswith(LOST):
+        if call.reads:
+            return StoreUnavailable(f"session {session_id!r}: the reply was lost ({_text(error)})")
+        return OutcomeUnknown(f"session {session_id!r}: the reply was lost ({_text(error)})")
+    if state in FULL:
+        return StoreFull(f"session {session_id!r}: {_text(error)}")
+    if state.startswith(REFUSALS):
+        return StoreUnavailable(f"session {session_id!r}: {_text(error)}")
+    if state in CORRUPTION:
+        return CorruptRecord(_text(error), session_id=session_id)
+    return StoreError(f"session {session_id!r}: the server answered: {state} {_text(error)}")
+
+
+def connection_lost(error: psycopg.Error) -> bool:
+    """Say whether an error ended the connection, rather than only the statement."""
+    return (error.sqlstate or "08").startswith(LOST)
+
+
+def _text(error: BaseException) -> str:
+    """Return the message alone: details could quote data."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or str(error).strip() or type(error).__name__
