@@ -53,17 +53,16 @@ def use_and_fork(opening: Opening) -> list[str]:
     theirs.close()
     try:
         wrong += calls_of(here, "parent", may_refuse=False)
-        if not ours.poll(HANG_SECONDS):
-            return [*wrong, f"the child hung for {HANG_SECONDS:g} s"]
-        wrong += ours.recv()
-        return wrong
+        answered = ours.poll(HANG_SECONDS)
+        wrong += ours.recv() if answered else [f"the child hung for {HANG_SECONDS:g} s"]
     except EOFError:
-        return [*wrong, "the child died"]
+        wrong.append("the child died")
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         here.close()
         loop.stop()
+    return wrong
 
 
 def _report_and_end(store: MemoryStore | AsyncMemoryStore, parent: Connection) -> NoReturn:
