@@ -46,6 +46,7 @@ from stores.errors import (
     LockNotAcquired,
     NoSuchSession,
     OutcomeUnknown,
+    StoreFull,
     StoreUnavailable,
 )
 from stores.interface import Context, Message, Seconds, Session, StoredMessage
@@ -245,8 +246,14 @@ class Plans:
             late = deadline - monotonic() < self.timeout / 2
             if late or (unknown and not call.repeatable):
                 raise
-            reply = yield Send(call, deadline)
-            if unknown and isinstance(reply, Stale | PartlyStored):
+            try:
+                reply = yield Send(call, deadline)
+            except (StoreUnavailable, StoreFull):
+                if unknown:
+                    # The second try was not applied, but the first may have been.
+                    raise error from error.__cause__
+                raise
+            if unknown and isinstance(reply, Stale | PartlyStored | Fenced):
                 # Perhaps the first try was applied and then overtaken: nobody can tell.
                 raise
         return reply
