@@ -24,10 +24,12 @@ pytestmark = needs("history")
 SESSION = "a busy session"
 
 
-def assert_nothing_is_mixed_up(store: MemoryStore, writers: Sequence[str]) -> None:
+def assert_nothing_is_mixed_up(
+    store: MemoryStore, writers: Sequence[str], turns: Sequence[int]
+) -> None:
     """Check that every message has the content that its own writer gave it."""
     found = {message.id: message.content for message in store.get_history(SESSION, None)}
-    assert found == workload.sent(writers)
+    assert found == workload.sent(writers, turns)
 
 
 @contract("con-1")
@@ -49,7 +51,7 @@ def test_concurrent_appends_and_reads_have_one_order(
     )
     history.final((raw.position, raw.message_id) for raw in inspector.messages(SESSION))
     judge(history)
-    assert_nothing_is_mixed_up(store, writers)
+    assert_nothing_is_mixed_up(store, writers, workload.TURNS)
 
 
 @contract("con-2")
@@ -71,7 +73,7 @@ def test_processes_that_append_at_once_have_one_order(
         history.include(History.from_dict(record))
     history.final((raw.position, raw.message_id) for raw in inspector.messages(SESSION))
     judge(history)
-    assert_nothing_is_mixed_up(store, writers)
+    assert_nothing_is_mixed_up(store, writers, workload.LONG_TURNS)
 
 
 @contract("con-3")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from contract_tests import workload
+from contract_tests.workload import LONG_TURNS
 from harness.crowd import meet, together
 from harness.faces import LoopThread
 from harness.histories import History, HistoryRecord
@@ -32,8 +34,8 @@ def write_and_read(opening: Opening, worker: str, session_id: str) -> HistoryRec
         meet()
         together(
             [
-                lambda: workload.write(store, history, worker, session_id),
-                lambda: workload.read(store, history, f"{worker}'s reader", session_id, [None] * 4),
+                lambda: workload.write(store, history, worker, session_id, LONG_TURNS),
+                lambda: workload.read(store, history, f"{worker}'s reader", session_id, [None] * 6),
             ]
         )
     return history.to_dict()
@@ -49,3 +51,33 @@ def use_first(opening: Opening, worker: str, session_id: str) -> list[StoredMess
                 lambda: store.append_message(session_id, second),
             ]
         )
+
+
+def add_keys(
+    store: MemoryStore, session_id: str, writer: int, rounds: int, come: Callable[[], None]
+) -> list[int]:
+    """Add keys of one's own to a context, one an update; return the versions given.
+
+    Each round's first `change` calls ``come`` after the context was read.
+    """
+    versions = []
+    for turn in range(rounds):
+        fresh = [come]
+
+        def change(context: dict[str, Any], turn: int = turn, fresh: Any = fresh) -> dict[str, Any]:
+            if fresh:
+                fresh.pop()()
+            return context | {f"{writer}.{turn}": turn}
+
+        context = store.update_context(session_id, change)
+        assert f"{writer}.{turn}" in context.value
+        versions.append(context.version)
+    return versions
+
+
+def update_together(opening: Opening, session_id: str, writer: int, rounds: int) -> None:
+    """Add keys of one's own to a context while other processes do so too."""
+    with opened(opening) as store:
+        store.ping()
+        meet()
+        add_keys(store, session_id, writer, rounds, lambda: None)
