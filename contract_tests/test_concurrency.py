@@ -101,7 +101,7 @@ def test_first_use_from_many_processes_at_once(
 
 
 @contract("con-4")
-@needs("context")
+@needs("context", "crowds")
 def test_opposite_orders_do_not_deadlock(store: MemoryStore) -> None:
     """Writers that touch two sessions in opposite order all get through.
 
@@ -121,7 +121,7 @@ def test_opposite_orders_do_not_deadlock(store: MemoryStore) -> None:
 
 
 @contract("con-4")
-@needs("context")
+@needs("context", "crowds")
 def test_fifty_writers_of_one_session_all_get_through(store: MemoryStore) -> None:
     """Fifty writers of one session's context and history are all served, in bounded tries.
 

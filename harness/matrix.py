@@ -288,6 +288,8 @@ CAPABILITIES = {
     "accounts": "the server has accounts whose rights can be limited",
     "connections": "clients have connections that the server can close",
     "monitor": "the server tells which commands it ran",
+    "long_histories": "ten thousand messages are planted and deleted in milliseconds",
+    "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "foreign_values": "the place of a session can hold a value of quite another type",
 }
 """What a contract may need of a cell (`needs`), and a row may say that it lacks."""
