@@ -53,7 +53,7 @@ class AsyncPostgresStore(AsyncStore):
         self._schema = schema
         self._unlogged = unlogged
         self._lender: AsyncLender = (
-            AsyncCallersPool(pool) if isinstance(pool, AsyncConnectionPool) else pool
+            AsyncCallersPool(pool, timeout / 2) if isinstance(pool, AsyncConnectionPool) else pool
         )
 
     @classmethod

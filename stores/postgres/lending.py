@@ -144,15 +144,16 @@ class AsyncOwnPool:
 
 
 class CallersPool:
-    """Lends from a pool of the caller's, and leaves it open."""
+    """Lends from a pool of the caller's, and leaves it open. It may take ``patience`` seconds."""
 
-    def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
+    def __init__(self, pool: ConnectionPool[Connection[Any]], patience: float) -> None:
         self._pool = pool
+        self._patience = patience
 
     def take(self, deadline: float) -> Loan:
         """See `Lender.take`."""
         for _ in range(STALE_TRIES):
-            connection = self._pool.getconn(_within(deadline))
+            connection = self._pool.getconn(_within(deadline, self._patience))
             if is_quiet(connection.pgconn):
                 break
             connection.close()
@@ -175,13 +176,14 @@ class CallersPool:
 class AsyncCallersPool:
     """`CallersPool`, awaited."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]], patience: float) -> None:
         self._pool = pool
+        self._patience = patience
 
     async def take(self, deadline: float) -> Loan:
         """See `Lender.take`."""
         for _ in range(STALE_TRIES):
-            connection = await self._pool.getconn(_within(deadline))
+            connection = await self._pool.getconn(_within(deadline, self._patience))
             if is_quiet(connection.pgconn):
                 break
             await connection.close()
@@ -202,7 +204,7 @@ class AsyncCallersPool:
         """See `Lender.close`."""
 
 
-def _within(deadline: float, patience: float = float("inf")) -> float:
+def _within(deadline: float, patience: float) -> float:
     return max(0.001, min(patience, deadline - monotonic()))
 
 

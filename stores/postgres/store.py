@@ -40,8 +40,9 @@ class PostgresStore(SyncStore):
     role needs USAGE on it and SELECT, INSERT, UPDATE, DELETE on its tables, no more.
 
     Args:
-        pool: a `psycopg_pool.ConnectionPool` of the caller's, which `close` leaves open.
-            `from_url` makes one of the store's own.
+        pool: a `psycopg_pool.ConnectionPool` of the caller's, which `close` leaves open. How
+            soon it connects, and again after an outage, is up to its settings: give its
+            connections a ``connect_timeout``. `from_url` makes a pool of the store's own.
         namespace: sessions of different namespaces never meet.
         ttl: seconds or timedelta that a session lives after its last write; None: for ever.
         timeout: seconds within which every operation ends, with a result or an error.
@@ -68,7 +69,9 @@ class PostgresStore(SyncStore):
         )
         self._schema = schema
         self._unlogged = unlogged
-        self._lender: Lender = CallersPool(pool) if isinstance(pool, ConnectionPool) else pool
+        self._lender: Lender = (
+            CallersPool(pool, timeout / 2) if isinstance(pool, ConnectionPool) else pool
+        )
 
     @classmethod
     def from_url(
