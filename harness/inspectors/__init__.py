@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,6 +54,11 @@ class Inspector(Protocol):
 
     def plant_context(self, session_id: str, record: bytes) -> None:
         """Put a record in the context's place."""
+
+    def plant_sessions(
+        self, session_ids: Iterable[str], record: bytes, ttl: float | None = None
+    ) -> None:
+        """Put many sessions with this context, in one go; they live for so many seconds."""
 
     def plant_foreign_value(self, session_id: str) -> None:
         """Put a value of quite another type in the session's place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,6 +102,17 @@ class PostgresInspector:
         self._rows(
             "UPDATE agent_memory.sessions SET context = %s, version = 1 WHERE session_key = %s",
             *(record, key),
+        )
+
+    def plant_sessions(
+        self, session_ids: Iterable[str], record: bytes, ttl: float | None = None
+    ) -> None:
+        self._rows(
+            "INSERT INTO agent_memory.sessions "
+            "(namespace, session_id, context, version, expires_at) "
+            "SELECT %s, id, %s, 1, clock_timestamp() + %s * interval '1 second' "
+            "FROM unnest(%s::bytea[]) AS id",
+            *(self._namespace, record, ttl, [session_id.encode() for session_id in session_ids]),
         )
 
     def plant_foreign_value(self, session_id: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -96,6 +96,16 @@ class RedisInspector:
 
     def plant_context(self, session_id: str, record: bytes) -> None:
         self._client.hset(self._key(session_id), mapping={"c": record, "v": 1})
+
+    def plant_sessions(
+        self, session_ids: Iterable[str], record: bytes, ttl: float | None = None
+    ) -> None:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for key in map(self._key, session_ids):
+                pipeline.hset(key, mapping={"c": record, "v": 1})
+                if ttl is not None:
+                    pipeline.pexpire(key, round(ttl * 1000))
+            pipeline.execute()
 
     def plant_foreign_value(self, session_id: str) -> None:
         self._client.set(self._key(session_id), "<html>503</html>")
