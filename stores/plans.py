@@ -100,7 +100,7 @@ class Plans:
                     f"session {session_id!r}: the id {before.id!r} is taken by other content "
                     f"at position {after.position}"
                 )
-        if stored[-1].position - stored[0].position != len(stored) - 1:
+        if any(after.position != stored[0].position + n for n, after in enumerate(stored)):
             raise Conflict(f"session {session_id!r}: the turn's ids were stored apart before")
         return stored
 
