@@ -89,5 +89,8 @@ class _Recorded:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - contracts pass what has no text, such as 10**5000
+        text = f"<a {type(value).__name__} that has no repr: {error}>"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"

@@ -25,6 +25,8 @@ from stores.interface import Message
 VERSION = 1
 MAX_DEPTH = 100
 """How deep values may be nested: far above real contexts, far below Python's own limit."""
+MAX_INTEGER_BITS = 14_284
+"""4300 decimal digits: the longest integer that Python reads from text, unless told otherwise."""
 
 _HEADER = re.compile(rb"v(\d+) ")
 
@@ -156,7 +158,7 @@ def _pack(value: object, path: str, depth: int) -> object:
     if not depth:
         raise NotSerializable(f"{path}: nested deeper than {MAX_DEPTH} levels")
     kind = type(value)
-    if value is None or kind is bool or kind is int:
+    if value is None or kind is bool:
         return value
     if isinstance(value, str) and kind is str:
         return _storable_text(value, path)
@@ -164,10 +166,6 @@ def _pack(value: object, path: str, depth: int) -> object:
         return {_key(key, path): _pack(value[key], f"{path}.{key}", depth - 1) for key in value}
     if isinstance(value, list) and kind is list:
         return [_pack(item, f"{path}[{i}]", depth - 1) for i, item in enumerate(value)]
-    if isinstance(value, float) and kind is float:
-        if not math.isfinite(value):
-            raise NotSerializable(f"{path}: {value} has no place in JSON")
-        return value
     if pack := _PACKERS.get(kind):
         return pack(value, path)
     raise NotSerializable(f"{path}: {kind.__name__} would not come back as what it is")
@@ -187,6 +185,18 @@ def _storable_text(text: str, path: str) -> str:
         except UnicodeEncodeError as error:
             raise NotSerializable(f"{path}: a lone surrogate is not text") from error
     return text
+
+
+def _pack_integer(value: int, path: str) -> object:
+    if value.bit_length() > MAX_INTEGER_BITS:
+        raise NotSerializable(f"{path}: an integer of over 4300 digits could not be read back")
+    return value
+
+
+def _pack_float(value: float, path: str) -> object:
+    if not math.isfinite(value):
+        raise NotSerializable(f"{path}: {value} has no place in JSON")
+    return value
 
 
 def _pack_datetime(value: datetime, path: str) -> object:
@@ -226,6 +236,8 @@ def _unpack(value: object) -> object:
 
 
 _PACKERS: dict[type, Callable[[Any, str], object]] = {
+    int: _pack_integer,
+    float: _pack_float,
     datetime: _pack_datetime,
     date: lambda value, _: {"$date": value.isoformat()},
     Decimal: _pack_decimal,
