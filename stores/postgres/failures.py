@@ -34,9 +34,8 @@ REFUSALS: Final = (
 CORRUPTION: Final = ("23505", "XX001", "XX002")
 """Positions that contradict the session's counter, corrupted data, corrupted index."""
 LOST: Final = ("08", "40003", "57P01", "57P02", "57P05")
-"""The connection ended: by failure, shutdown or crash, perhaps just after the commit."""
-MISSING_STILL: Final = frozenset({"3F000", "42P01", "42883"})
-"""Nothing can be there: what the schema misses was not created either."""
+"""The connection ended: by failure, shutdown, crash or idle for too long, perhaps just after
+the commit. What the server calls FATAL or a PANIC has ended it too, whatever the code."""
 
 
 def not_sent(session_id: str, error: BaseException) -> StoreError:
@@ -46,26 +45,28 @@ def not_sent(session_id: str, error: BaseException) -> StoreError:
 
 def failed(call: PostgresCall[Any], error: psycopg.Error) -> StoreError:
     """Map a failure after the call left."""
-    session_id, state = call.session_id, error.sqlstate or "08"
-    if state.startswith(LOST):
-        if call.reads:
-            return StoreUnavailable(f"session {session_id!r}: the reply was lost ({_text(error)})")
-        return OutcomeUnknown(f"session {session_id!r}: the reply was lost ({_text(error)})")
+    session_id, text = call.session_id, _text(error)
+    if connection_lost(error):
+        # A read cannot have been applied, so this is certain even without a reply.
+        lost = StoreUnavailable if call.reads else OutcomeUnknown
+        return lost(f"session {session_id!r}: the reply was lost ({text})")
+    state = error.sqlstate or ""
     if state in FULL:
-        return StoreFull(f"session {session_id!r}: {_text(error)}")
+        return StoreFull(f"session {session_id!r}: {text}")
     if state.startswith(REFUSALS):
-        return StoreUnavailable(f"session {session_id!r}: {_text(error)}")
+        return StoreUnavailable(f"session {session_id!r}: {text}")
     if state in CORRUPTION:
-        return CorruptRecord(_text(error), session_id=session_id)
-    return StoreError(f"session {session_id!r}: the server answered: {state} {_text(error)}")
+        return CorruptRecord(text, session_id=session_id)
+    return StoreError(f"session {session_id!r}: the server answered: {state} {text}")
 
 
 def connection_lost(error: psycopg.Error) -> bool:
     """Say whether an error ended the connection, rather than only the statement."""
-    return (error.sqlstate or "08").startswith(LOST)
+    fatal = error.diag.severity_nonlocalized in {"FATAL", "PANIC"}
+    return fatal or error.sqlstate is None or error.sqlstate.startswith(LOST)
 
 
 def _text(error: BaseException) -> str:
-    """Return the message alone: details could quote data."""
+    """Return the message alone, on one line: details could quote data."""
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return primary or str(error).strip() or type(error).__name__
+    return " ".join((primary or str(error)).split()) or type(error).__name__
