@@ -10,7 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from harness.backends import Backend
 from harness.matrix import Cell
@@ -110,13 +113,17 @@ class EmbeddedServer:
 
     def _end(self, how: signal.Signals) -> None:
         assert self._process is not None
-        # Postgres's children follow their parent; SIGKILL must reach them all at once.
+        family = []
         if self._process.poll() is None:
-            if how is signal.SIGKILL:
-                os.killpg(self._process.pid, how)
-            else:
-                self._process.send_signal(how)
+            # Postgres's children outlive a killed parent for a moment, and keep its memory.
+            family = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.send_signal(how)
+        if how is signal.SIGKILL:
+            for child in family:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         self._process.wait(10)
+        psutil.wait_procs(family, timeout=10)
 
 
 def sweep() -> list[str]:

@@ -12,6 +12,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 LABEL = "memory-matrix"
 """On every container: its value is the owner."""
 DIRECTORY_PREFIX = "memory-matrix-"
@@ -49,21 +51,10 @@ def _mark(path: Path) -> str:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return the process's start in clock ticks since boot (proc(5), field 22), None if gone."""
+    """Return when the process started, in milliseconds since 1970; None if it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None if Path("/proc/self").exists() else _alive_without_proc(pid)
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
-
-
-def _alive_without_proc(pid: int) -> str | None:
-    """Tell the living from the dead where there is no /proc, as on macOS."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        gone = process.status() == psutil.STATUS_ZOMBIE
+        return None if gone else str(round(process.create_time() * 1000))
+    except psutil.NoSuchProcess:
         return None
-    except PermissionError:
-        pass
-    return "running"
