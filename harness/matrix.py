@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.pairwise import pairwise
 from harness.promises import EVENTS, Promise, parse_promise
-from harness.tables import MatrixError, Table
+from harness.tables import NAME, NAME_MEANING, MatrixError, Table, listed
 
 Named = TypeVar("Named")
 
@@ -115,16 +116,20 @@ def _matrix(root: Table) -> Matrix:
     run = root.table("run")
     registry, parallel = run.text("registry", ""), run.integer("parallel", 1)
     run.done()
-    images = {name: _image(name, table) for name, table in root.table("images").tables()}
+    images = {name: _image(name, table) for name, table in root.table("images").named_tables()}
     cells: dict[str, Cell] = {}
     for name, table in root.table("backends").tables():
-        for cell in _cells(name, table, images):
-            if cell.id in cells:
-                raise MatrixError(f"{table.path}: two cells have the id {cell.id!r}")
-            cells[cell.id] = cell
+        _add_cells(cells, name, table, images)
+    used = {cell.image.name for cell in cells.values()}
+    for name in images:
+        if name not in used:
+            raise MatrixError(f"[images] {name}: no cell has it; put it in a backend's images")
     backends = sorted({cell.backend for cell in cells.values()})
     stores = {name: _store(name, table, backends) for name, table in root.table("stores").tables()}
-    lanes = {name: _lane(table, cells, images) for name, table in root.table("lanes").tables()}
+    lane_tables = root.table("lanes")
+    for name in LANES:
+        lane_tables.table(name)
+    lanes = {name: _lane(table, cells, images) for name, table in lane_tables.tables()}
     root.done()
     return Matrix(registry, parallel, cells, stores, lanes)
 
@@ -132,11 +137,11 @@ def _matrix(root: Table) -> Matrix:
 def _image(name: str, table: Table) -> Image:
     fake = table.flag("fake", default=False)
     image = Image(
-        name=table.identifier(name),
+        name=name,
         backend=table.choice("backend", BACKENDS),
-        version=table.text("version"),
-        image=None if fake else table.text("image"),
-        digest=table.optional_text("digest"),
+        version=table.matching("version", r"\d+(\.\d+)*", "numbers with dots, such as '7.0'"),
+        image=None if fake else table.matching("image", r"\S+", "an image, such as 'redis:7.0'"),
+        digest=table.optional_matching("digest", r"sha256:[0-9a-f]{64}", "sha256:, 64 hex digits"),
         fake=fake,
     )
     table.done()
@@ -160,41 +165,78 @@ def _lane(table: Table, cells: Mapping[str, Cell], images: Mapping[str, Image]) 
     named = table.texts("cells", (), allowed=cells)
     pairs = table.flag("pairs", default=False)
     table.done()
-    real = [cell for cell in cells.values() if not cell.image.fake]
+    real = {c.id: {"image": c.image.name, **c.values} for c in cells.values() if not c.image.fake}
+    paired = pairwise(real) if pairs else []
     chosen = [
-        cell.id for cell in cells.values() if cell.image.name in of_images or cell.id in named
+        cell.id
+        for cell in cells.values()
+        if cell.image.name in of_images or cell.id in named or cell.id in paired
     ]
-    return tuple(chosen + (pairwise(real) if pairs else []))
+    if not chosen:
+        raise MatrixError(f"[{table.path}]: has no cell; give it images, cells or pairs = true")
+    return tuple(chosen)
 
 
-def _cells(name: str, table: Table, images: Mapping[str, Image]) -> list[Cell]:
+def _add_cells(
+    cells: dict[str, Cell], name: str, table: Table, images: Mapping[str, Image]
+) -> None:
     """Multiply a backend's images and axes; then exclude and include."""
-    backend = table.text("backend", name)
-    own = [key for key, image in images.items() if image.backend == backend]
-    chosen = table.texts("images", allowed=own)
+    backend = table.choice("backend", BACKENDS) if name not in BACKENDS else name
+    chosen = table.some_texts("images", [n for n, im in images.items() if im.backend == backend])
     axes = table.texts("axes")
-    common = _Row.read(table, keep=(*axes, "exclude", "include"))
+    common = _Row.read(table, keep=True)
     values = {
-        axis: {value: _Row.read(row) for value, row in table.table(axis).tables()} for axis in axes
+        axis: {value: _Row.read(row) for value, row in table.table(axis).named_tables()}
+        for axis in axes
     }
     allowed: dict[str, Iterable[str]] = {"image": chosen, **values}
-    excluded = [entry.text_lists(allowed) for entry in table.rows("exclude")]
-    cells = []
-    for image, *combination in itertools.product(chosen, *(values[axis] for axis in axes)):
-        picked = dict(zip(axes, combination, strict=True))
-        everything = {"image": image, **picked}
-        if not any(all(everything[key] in rule[key] for key in rule) for rule in excluded):
-            rows = [values[axis][value] for axis, value in picked.items()]
-            cells.append(_Row.merged([common, *rows]).cell(images[image], picked))
+    every = [
+        dict(zip(allowed, combination, strict=True))
+        for combination in itertools.product(chosen, *(values[axis] for axis in axes))
+    ]
+    for entry in table.rows("exclude"):
+        rule = entry.text_lists(allowed)
+        kept = [one for one in every if not all(one[key] in rule[key] for key in rule)]
+        if len(kept) == len(every):
+            raise MatrixError(f"[{entry.path}]: takes no cell out; every rule must")
+        every = kept
+    for one in every:
+        cell = _cell(common, values, images, one)
+        if cell.id in cells:
+            raise MatrixError(f"[{table.path}]: two cells have the id {cell.id!r}")
+        cells[cell.id] = _promising(cell, table)
     for entry in table.rows("include"):
-        cell_id = entry.identifier(entry.text("id"))
-        image = entry.choice("image", chosen)
-        picked = {axis: entry.choice(axis, values[axis]) for axis in axes}
-        rows = [values[axis][value] for axis, value in picked.items()]
-        row = _Row.merged([common, *rows, _Row.read(entry)])
-        cells.append(replace(row.cell(images[image], picked), id=cell_id))
+        cell_id = entry.matching("id", NAME, NAME_MEANING)
+        if cell_id in cells:
+            entry.refuse("id", "an id that no other cell has", cell_id)
+        one = {key: entry.choice(key, allowed[key]) for key in allowed}
+        cell = replace(_cell(common, values, images, one, _Row.read(entry)), id=cell_id)
+        cells[cell_id] = _promising(cell, entry)
     table.done()
-    return cells
+
+
+def _cell(
+    common: _Row,
+    values: Mapping[str, Mapping[str, _Row]],
+    images: Mapping[str, Image],
+    chosen: Mapping[str, str],
+    *last: _Row,
+) -> Cell:
+    """Return the cell of an image and one value of each axis; later rows win."""
+    picked = {axis: chosen[axis] for axis in values}
+    of_axes = [values[axis][value] for axis, value in picked.items()]
+    return _Row.merged([common, *of_axes, *last]).cell(images[chosen["image"]], picked)
+
+
+def _promising(cell: Cell, table: Table) -> Cell:
+    """Return the cell; refuse a real server's that leaves an event without a promise."""
+    silent = [event for event in EVENTS if event not in cell.promises]
+    if silent and not cell.image.fake:
+        raise MatrixError(
+            f"[{table.path}] promises: {cell.id} promises nothing for {', '.join(silent)}; "
+            f"every cell needs a promise for {', '.join(EVENTS)}"
+        )
+    return cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +250,7 @@ class _Row:
     sweep_every: float | None
 
     @staticmethod
-    def read(table: Table, keep: tuple[str, ...] = ()) -> _Row:
+    def read(table: Table, *, keep: bool = False) -> _Row:
         row = _Row(
             settings=table.text_table("settings"),
             promises={
@@ -247,41 +289,21 @@ class _Row:
         )
 
 
-def pairwise(cells: list[Cell]) -> list[str]:
-    """Return ids of few cells in which every two values of two axes meet, where any cell has them.
-
-    Greedy: always the cell that shows the most pairs not yet seen; the first one on a tie.
-    """
-    pairs = {cell.id: _pairs(cell) for cell in cells}
-    missing = set().union(*pairs.values())
-    chosen: list[str] = []
-    while missing:
-        best = max(pairs, key=lambda cell_id: len(pairs[cell_id] & missing))
-        chosen.append(best)
-        missing -= pairs[best]
-    return sorted(chosen, key=list(pairs).index)
-
-
-def _pairs(cell: Cell) -> set[tuple[tuple[str, str], ...]]:
-    values = [("image", cell.image.name), *cell.values.items()]
-    return set(itertools.combinations(values, 2))
-
-
 def _named(known: Mapping[str, Named], kind: str, name: str) -> Named:
     if name in known:
         return known[name]
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a typing slip
-
-    near = get_close_matches(name, known, n=3) or sorted(known)[:5]
-    raise MatrixError(f"there is no {kind} {name!r}; near: {', '.join(near)}")
+    raise MatrixError(f"there is no {kind} {name!r}; there are {listed(known, name)}")
 
 
+LANES = ("fast", "smoke", "matrix")
+"""The lanes that the noxfile has sessions for; there may be more."""
 BACKENDS = ("redis", "postgres")
 FEATURES = ("history", "context", "sessions", "ttl", "lock")
 CAPABILITIES = {
     "open_transactions": "one client's half-done work can meet another's",
     "isolation_levels": "the server has transaction isolation levels to choose from",
     "sweeper": "expired sessions are deleted by a sweeper",
+    "active_expiry": "expired sessions go although nobody touches them",
     "restart": "the server can be stopped and started again with its data",
     "kill": "the server can be killed with SIGKILL and started again with its data",
     "record_limit": "the server can be told to refuse long values",
