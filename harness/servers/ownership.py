@@ -51,10 +51,13 @@ def _mark(path: Path) -> str:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return when the process started, in milliseconds since 1970; None if it is gone."""
+    """Return the process's start in clock ticks since boot, which no change of the clock moves.
+
+    None if it is gone. Where there is no /proc, as on macOS, all that lives looks alike.
+    """
     try:
-        process = psutil.Process(pid)
-        gone = process.status() == psutil.STATUS_ZOMBIE
-        return None if gone else str(round(process.create_time() * 1000))
-    except psutil.NoSuchProcess:
-        return None
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "running" if not Path("/proc/self").exists() and psutil.pid_exists(pid) else None
+    fields = stat.rpartition(")")[2].split()  # proc(5): the state, then field 22 at index 19
+    return None if fields[0] == "Z" else fields[19]
