@@ -28,7 +28,11 @@ MAX_DEPTH = 100
 MAX_INTEGER_BITS = 14_284
 """4300 decimal digits: the longest integer that Python reads from text, unless told otherwise."""
 
-_HEADER = re.compile(rb"v(\d+) ")
+_UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError),
+    OSError,  # a time zone that this machine has no file for
+)
+_HEADER = re.compile(rb"v(\d{1,9}) ")
 
 
 def encode_message(message: Message, max_bytes: int) -> bytes:
@@ -62,7 +66,7 @@ def decode_message(record: bytes, session_id: str, position: int) -> Message:
     version, fields = _parse(record, session_id, position)
     try:
         return _message_v1(fields) if version else _message_v0(fields, position)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise CorruptRecord(
             f"the record is not a message ({error!r})",
             session_id=session_id,
@@ -139,7 +143,7 @@ def _parse(record: bytes, session_id: str, position: int | None) -> tuple[int, d
     try:
         parsed = json.loads(record[header.end() if header else 0 :], parse_constant=_no_constant)
         fields = _object(_unpack(parsed) if version else parsed)
-    except (ValueError, TypeError, RecursionError, ArithmeticError) as error:
+    except _UNREADABLE as error:
         raise CorruptRecord(
             f"the record cannot be read ({error})",
             session_id=session_id,
