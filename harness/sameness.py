@@ -47,6 +47,6 @@ def _facts(value: object) -> object:
     if isinstance(value, float):
         return value, math.copysign(1, value)
     if isinstance(value, datetime):
-        zone = getattr(value.tzinfo, "key", value.utcoffset())
-        return value.replace(tzinfo=None, fold=0), value.fold, type(value.tzinfo), zone
+        zone = getattr(value.tzinfo, "key", None)
+        return value.replace(tzinfo=None, fold=0), value.utcoffset(), type(value.tzinfo), zone
     return value if isinstance(value, str | bytes) else (value, str(value))
