@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import psutil
 
 from harness.backends import Backend
 from harness.matrix import Cell
-from harness.servers import NotRunError, StartError, free_port, wait_until_serving
+from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.ownership import abandoned_directories, private_directory
 
 USERS = ("postgres", "nobody")
@@ -123,7 +124,7 @@ class EmbeddedServer:
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
         self._process.wait(10)
-        psutil.wait_procs(family, timeout=10)
+        _wait_until_gone(family)
 
 
 def sweep() -> list[str]:
@@ -132,6 +133,20 @@ def sweep() -> list[str]:
     for directory in abandoned:
         shutil.rmtree(directory, ignore_errors=True)
     return [str(directory) for directory in abandoned]
+
+
+def _wait_until_gone(processes: list[psutil.Process]) -> None:
+    """Wait for processes that are not ours to reap: init may leave them as zombies for seconds."""
+    deadline = time.monotonic() + 10
+    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _unprivileged_user() -> str | None:
