@@ -221,7 +221,7 @@ def _messages(session_id: str, rows: Sequence[Row]) -> list[RawMessage]:
 
 def _message(session_id: str, row: Row) -> RawMessage:
     position, stored_at, record = row
-    if position < 1 or stored_at < 0:
+    if position < 1 or stored_at is None or stored_at < 0:
         raise CorruptRecord(
             f"stored_at is {stored_at} microseconds",
             session_id=session_id,

@@ -1,9 +1,11 @@
 -- Every write locks the session's row first, and reads the clock after that: while it waited,
 -- the session may have expired. Fenced writes lock the row of the session's lock before that.
 
--- Microseconds since 1970. STABLE as extract() is, or it would not be inlined.
+-- Microseconds since 1970, NULL for infinity. STABLE as extract() is, or it is not inlined.
 CREATE OR REPLACE FUNCTION {schema}.microseconds_v1(moment timestamptz) RETURNS bigint
-LANGUAGE sql STABLE AS $$ SELECT (extract(epoch FROM moment) * 1000000)::bigint $$;
+LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN isfinite(moment) THEN (extract(epoch FROM moment) * 1000000)::bigint END
+$$;
 
 -- When a session that is written now will expire: by its own TTL, else by the store's.
 CREATE OR REPLACE FUNCTION {schema}.expiry_v1(own_ttl_ms bigint, ttl_ms bigint)

@@ -19,6 +19,8 @@ from stores.postgres.statements import SCHEMA, calling, schema_name
 
 TIMEOUT = 10.0
 """Seconds that connecting and each batch may take."""
+PATIENCE = 2.0
+"""Seconds that stopping waits for the batch under way."""
 MESSAGES_A_BATCH = 10_000
 """About 50 ms of work: as long as the writer who starts a swept session anew has to wait."""
 
@@ -58,26 +60,26 @@ class Sweeper:
         Raises psycopg.Error where the server cannot be reached or refuses. A schema that does
         not exist has nothing to sweep.
         """
-        with self._one_pass:
-            pgconn = connect(self._settings, TIMEOUT)
-            try:
-                swept = self._all(pgconn, "sweep_sessions_v1", self._batch, MESSAGES_A_BATCH)
-                self._all(pgconn, "sweep_locks_v1", self._batch)
-            finally:
-                pgconn.finish()
-            return swept
+        return self._sweep(Event())
 
     def start(self) -> None:
         """Start the thread. Entering the context does it."""
-        self._stop.clear()
-        self._thread = Thread(target=self._run, name="memory sweeper", daemon=True)
+        if self._thread:
+            raise RuntimeError("this sweeper runs already")
+        self._stop = Event()
+        self._thread = Thread(
+            target=self._run, args=(self._stop,), name="memory sweeper", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the batch under way, and wait for that. Leaving the context does it."""
+        """Stop after the batch under way, and wait a moment for that. Leaving the context does it.
+
+        A thread that waits for a server which does not answer is left to end by itself.
+        """
         self._stop.set()
         if self._thread:
-            self._thread.join()
+            self._thread.join(PATIENCE)
             self._thread = None
 
     def __enter__(self) -> Self:
@@ -92,11 +94,11 @@ class Sweeper:
     ) -> None:
         self.stop()
 
-    def _run(self) -> None:
+    def _run(self, stop: Event) -> None:
         failing = False
-        while not self._stop.is_set():
+        while not stop.is_set():
             try:
-                self.sweep()
+                self._sweep(stop)
             except (psycopg.Error, OSError) as error:
                 if not failing:
                     log.warning("cannot sweep, and will try on: %s", error)
@@ -105,9 +107,20 @@ class Sweeper:
                 if failing:
                     log.info("sweeping again")
                 failing = False
-            self._stop.wait(self._every)
+            stop.wait(self._every)
 
-    def _all(self, pgconn: PGconn, function: str, *values: int) -> int:
+    def _sweep(self, stop: Event) -> int:
+        with self._one_pass:
+            pgconn = connect(self._settings, TIMEOUT)
+            try:
+                sessions = ("sweep_sessions_v1", self._batch, MESSAGES_A_BATCH)
+                swept = self._all(pgconn, stop, *sessions)
+                self._all(pgconn, stop, "sweep_locks_v1", self._batch)
+            finally:
+                pgconn.finish()
+            return swept
+
+    def _all(self, pgconn: PGconn, stop: Event, function: str, *values: int) -> int:
         """Call a sweeping function until it finds nothing more; return the sum."""
         statement = calling(self._schema, function, *values)
         swept = 0
@@ -121,7 +134,7 @@ class Sweeper:
                 if error.sqlstate in RACES and monotonic() < give_up:
                     continue
                 raise
-            if not rows[0][0] or self._stop.is_set():
+            if not rows[0][0] or stop.is_set():
                 return swept + int(rows[0][0])
             swept += int(rows[0][0])
             give_up = monotonic() + TIMEOUT
