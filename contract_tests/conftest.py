@@ -8,6 +8,7 @@ pytest_plugins = [
     "contract_tests.fix_cell",
     "contract_tests.fix_stores",
     "contract_tests.fix_faults",
+    "contract_tests.fix_sweeper",
     "contract_tests.fix_report",
     "contract_tests.fix_processes",
     "contract_tests.fix_histories",

@@ -73,7 +73,7 @@ def ttl_milliseconds(ttl: Seconds | None) -> int:
 def milliseconds(name: str, duration: Seconds, *, least: int = 1) -> int:
     """Return a duration in whole milliseconds; raise ValueError outside its range."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if type(seconds) not in {int, float} or not math.isfinite(seconds):
+    if type(seconds) is not int and (type(seconds) is not float or not math.isfinite(seconds)):
         raise ValueError(f"{name} must be a number of seconds or a timedelta, not {duration!r}")
     if seconds * 1000 > MAX_TTL_MS:
         raise ValueError(f"{name} must be at most 1000 years, not {duration!r}")

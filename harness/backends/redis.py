@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from redis import Redis, exceptions
@@ -69,6 +69,9 @@ class RedisBackend:
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         return RedisInspector(url, namespace)
+
+    def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
+        raise NotImplementedError("Redis expires keys by itself; its rows have no sweep_every")
 
     def find_program(self, version: str) -> Path | None:
         return find_program(self.program, version, PLACES)
