@@ -95,6 +95,8 @@ class PostgresBackend:
             str(program),
             *("-D", str(directory / "data"), "-p", str(port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+            # In files of the directory: what lies in /dev/shm would outlive a SIGKILL.
+            *("-c", "dynamic_shared_memory_type=mmap"),
         ]
 
     def _show(self, url: str, names: list[str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ class RedisBackend:
         try:
             with closing(_client(url)) as client:
                 client.ping()
-        except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+        except exceptions.RedisError as error:
             raise NotReadyError(str(error)) from error
 
     def version(self, url: str) -> str:

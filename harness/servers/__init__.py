@@ -52,16 +52,20 @@ def wait_until_serving(
     """Poll until the check passes. Raises StartError at once if the server is gone."""
     deadline = time.monotonic() + START_SECONDS
     while True:
+        fault = "another server answers at its address"
         try:
-            return check()
+            check()
+            if alive():
+                return
         except NotReadyError as error:
-            if not alive():
-                raise StartError(f"{name}: the server exited at start\n{tail(logs())}") from error
-            if time.monotonic() > deadline:
-                raise StartError(
-                    f"{name}: the server runs, but did not serve within {START_SECONDS:g} s "
-                    f"({error})\n{tail(logs())}"
-                ) from error
+            fault = str(error)
+        if not alive():
+            raise StartError(f"{name}: the server exited at start ({fault})\n{tail(logs())}")
+        if time.monotonic() > deadline:
+            raise StartError(
+                f"{name}: the server runs, but did not serve within {START_SECONDS:g} s "
+                f"({fault})\n{tail(logs())}"
+            )
         time.sleep(POLL_SECONDS)
 
 

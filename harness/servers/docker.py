@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import os
 import secrets
-from functools import cache
+import time
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, cast
 
 # Our own label sweep does Ryuk's work without needing its image.
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound
+from requests.exceptions import RequestException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 
 from harness.backends import Backend
 from harness.matrix import Cell
-from harness.servers import NotRunError, StartError, free_port, wait_until_serving
+from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.ownership import LABEL, is_gone, owner
 
 # Registries are swapped by matrix.toml and MATRIX_REGISTRY; this prefix mangles names.
 testcontainers_config.hub_image_name_prefix = ""
 
 PORT_ATTEMPTS = 5
+CREATE_SECONDS = 2.0
+"""How long Docker may go on creating a container whose request was interrupted."""
+NOT_FOUND, REMOVAL_IN_PROGRESS = 404, 409
+FAULTS = (DockerException, RequestException)
 
 
 class Serving(WaitStrategy):
@@ -49,16 +56,21 @@ class DockerServer:
         self._backend = backend
         self._reference = cell.image.reference(registry)
         self._password = secrets.token_urlsafe(16)
+        self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
         self._container: DockerContainer | None = None
+        self._last_log = ""
         self.image_digest: str | None = None
         self.url = ""
 
     def start(self) -> None:
         if self._container is None:
             self._create()
-        else:
+            return
+        try:
             self._wrapped().start()
-            self.wait(self._container)
+        except FAULTS as error:
+            raise StartError(f"{self._cell.id}: Docker refused: {_cause(error)}") from error
+        self.wait(self._container)
 
     def stop(self) -> None:
         self._wrapped().stop(timeout=10)
@@ -68,26 +80,29 @@ class DockerServer:
 
     def remove(self) -> None:
         if self._container is not None:
+            self._last_log = self.logs()
             container, self._container = self._container, None
-            container.stop()
+            _removed(container.stop)
 
     def logs(self) -> str:
-        return self._wrapped().logs().decode(errors="replace") if self._container else ""
+        """Return what the server logged so far; after its removal, what it had logged then."""
+        try:
+            return str(self._wrapped().logs().decode(errors="replace"))
+        except (StartError, AttributeError, *FAULTS):  # there is no container (yet, or any more)
+            return self._last_log
 
     def wait(self, container: Any) -> None:
         """Return once the server serves; raise StartError where it does not."""
         wrapped = container.get_wrapped_container()
 
         def alive() -> bool:
-            wrapped.reload()
+            try:
+                wrapped.reload()
+            except FAULTS:
+                return False
             return str(wrapped.status) == "running"
 
-        wait_until_serving(
-            self._cell.id,
-            lambda: self._backend.check(self.url),
-            alive,
-            lambda: wrapped.logs().decode(errors="replace"),
-        )
+        wait_until_serving(self._cell.id, lambda: self._backend.check(self.url), alive, self.logs)
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)
@@ -97,18 +112,19 @@ class DockerServer:
             self._container = self._described(port)
             try:
                 self._container.start()
-            except APIError as error:
+            except FAULTS as error:
                 self.remove()
                 if _port_taken(error) and attempt + 1 < PORT_ATTEMPTS:
                     continue  # another process took the port first
-                raise StartError(f"{self._cell.id}: Docker refused: {error.explanation}") from error
+                raise StartError(f"{self._cell.id}: Docker refused: {_cause(error)}") from error
             except BaseException:
                 self.remove()
+                _remove_unfinished(self._name)
                 raise
             return
 
     def _described(self, port: int) -> DockerContainer:
-        container = DockerContainer(self._reference)
+        container = DockerContainer(self._reference).with_name(self._name)
         container.with_command(
             self._backend.container_arguments(self._cell.settings, self._password)
         )
@@ -132,8 +148,8 @@ def daemon_fault() -> str | None:
             client.ping()
         finally:
             client.close()
-    except DockerException as error:
-        return str(error).splitlines()[0]
+    except FAULTS as error:
+        return f"{os.environ.get('DOCKER_HOST', 'the local socket')}: {_cause(error)}"
     return None
 
 
@@ -142,16 +158,38 @@ def sweep() -> list[str]:
     client = docker.from_env()
     removed = []
     try:
-        for container in client.containers.list(all=True, filters={"label": LABEL}):
-            if is_gone(container.labels[LABEL]):
-                try:
-                    container.remove(force=True, v=True)
-                except NotFound:
-                    continue  # another sweep was faster
-                removed.append(container.name)
+        # One request: asking for each container fails where another run removes it meanwhile.
+        for container in client.api.containers(all=True, filters={"label": LABEL}):
+            if is_gone(container["Labels"][LABEL]):
+                remove = partial(client.api.remove_container, container["Id"], force=True, v=True)
+                if _removed(remove):
+                    removed.append(container["Names"][0].lstrip("/"))
     finally:
         client.close()
     return removed
+
+
+def _remove_unfinished(name: str) -> None:
+    """Remove a container whose creation was interrupted: Docker may still be at it."""
+    client = docker.from_env()
+    deadline = time.monotonic() + CREATE_SECONDS
+    try:
+        remove = partial(client.api.remove_container, name, force=True, v=True)
+        while not _removed(remove) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+    finally:
+        client.close()
+
+
+def _removed(remove: Callable[[], object]) -> bool:
+    """Remove a container; tell whether it was there, or somebody else (a sweep) was faster."""
+    try:
+        remove()
+    except APIError as error:
+        if error.status_code in {NOT_FOUND, REMOVAL_IN_PROGRESS}:
+            return False
+        raise
+    return True
 
 
 def _digest(reference: str) -> str:
@@ -163,19 +201,25 @@ def _digest(reference: str) -> str:
         except ImageNotFound:
             image = client.images.pull(reference)
         return str((image.attrs.get("RepoDigests") or [image.id])[0])
-    except DockerException as error:
+    except FAULTS as error:
         raise NotRunError(
-            f"the image {reference} is not here and cannot be pulled ({_first_line(error)}); "
+            f"the image {reference} is not here and cannot be pulled ({_cause(error)}); "
             "MATRIX_REGISTRY names a mirror, --provider embedded needs no image"
         ) from error
     finally:
         client.close()
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _cause(error: BaseException) -> str:
+    """Return what the daemon said, or what the system said of the way to it, on one line."""
+    if isinstance(error, APIError) and error.explanation:
+        return str(error.explanation).strip().replace("\n", " ")
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said.strip().replace("\n", " ")
 
 
-def _port_taken(error: APIError) -> bool:
-    said = str(error.explanation)
+def _port_taken(error: Exception) -> bool:
+    said = _cause(error)
     return "port is already allocated" in said or "address already in use" in said

@@ -20,10 +20,12 @@ from harness.backends import Backend
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.ownership import abandoned_directories, private_directory
+from harness.servers.shared_memory import remove_segment
 
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
+DELETE_SECONDS = 5.0
 
 
 class EmbeddedServer:
@@ -55,25 +57,22 @@ class EmbeddedServer:
         command = self._backend.local_command(
             self._program, self._directory, self._port, self._password
         )
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *self._backend.arguments(self._cell.settings)],
-                cwd=self._directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                user=self._user,
-                # A terminal's Ctrl-C is the harness's to handle, not the server's.
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+        command += self._backend.arguments(self._cell.settings)
+        try:
+            process = self._process = self._launched(command, self._directory)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StartError(f"{self._cell.id}: {command[0]} does not start: {error}") from error
+        try:
+            wait_until_serving(
+                self._cell.id,
+                lambda: self._backend.check(self.url),
+                lambda: process.poll() is None,
+                self.logs,
             )
-        process = self._process
-        wait_until_serving(
-            self._cell.id,
-            lambda: self._backend.check(self.url),
-            lambda: process.poll() is None,
-            self.logs,
-        )
+        except StartError as error:
+            if os.statvfs(self._directory).f_bavail == 0:  # where the log finds no room either
+                raise StartError(f"{error}\nno space left in {self._directory}") from error
+            raise
 
     def stop(self) -> None:
         self._end(signal.SIGTERM if self._backend.program == "redis-server" else signal.SIGINT)
@@ -85,7 +84,7 @@ class EmbeddedServer:
         if self._process is not None:
             self._end(signal.SIGKILL)
         if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            _delete(self._directory)
             self._directory = None
 
     def logs(self) -> str:
@@ -96,20 +95,35 @@ class EmbeddedServer:
         assert self._directory is not None
         return self._directory / "server.log"
 
+    def _launched(self, command: list[str], directory: Path) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                # A terminal's Ctrl-C is the harness's to handle, not the server's.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+            )
+
     def _prepared(self) -> Path:
-        directory = private_directory()
+        directory: Path | None = None
         try:
+            directory = private_directory()
             self._program = _reachable(self._program, self._user, directory)
             if self._user:
                 shutil.chown(directory, self._user)
             self._backend.prepare(self._program, directory, self._password, self._user)
-        except subprocess.CalledProcessError as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode()
-            raise StartError(f"{self._cell.id}: no data directory: {said.strip()}") from error
-        except OSError as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise StartError(f"{self._cell.id}: no data directory: {error}") from error
+        except BaseException as error:
+            if directory is not None:
+                _delete(directory)
+            if isinstance(error, OSError | subprocess.CalledProcessError):
+                said = f"{self._cell.id}: no data directory: {_said(error)}"
+                raise StartError(said) from error
+            raise
         return directory
 
     def _end(self, how: signal.Signals) -> None:
@@ -131,7 +145,7 @@ def sweep() -> list[str]:
     """Delete the directories whose owner is gone (its servers died with it); return them."""
     abandoned = abandoned_directories()
     for directory in abandoned:
-        shutil.rmtree(directory, ignore_errors=True)
+        _delete(directory)
     return [str(directory) for directory in abandoned]
 
 
@@ -147,6 +161,24 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _delete(directory: Path) -> None:
+    """Delete a dead server's directory; its last children may still be writing to it."""
+    remove_segment(directory)
+    deadline = time.monotonic() + DELETE_SECONDS
+    shutil.rmtree(directory, ignore_errors=True)
+    while directory.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _said(error: OSError | subprocess.CalledProcessError) -> str:
+    """Return what went wrong: a program's own words, or the system's."""
+    if isinstance(error, OSError):
+        return str(error)
+    said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode(errors="replace")
+    return said.strip()
 
 
 def _unprivileged_user() -> str | None:

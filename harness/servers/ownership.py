@@ -22,14 +22,14 @@ DIRECTORY_PREFIX = "memory-matrix-"
 @cache
 def owner() -> str:
     """Return the mark of this process: host, pid and start time, so that a reused pid differs."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_start_time(os.getpid())}"
+    return f"{_host()}/{os.getpid()}/{_start_time(os.getpid())}"
 
 
 def is_gone(mark: str) -> bool:
     """Tell whether the process of a mark is certainly gone; unknown marks and hosts are not."""
     host, _, process = mark.partition("/")
     pid, _, start = process.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
+    if host != _host() or not pid.isdigit():
         return False
     return _start_time(int(pid)) != start
 
@@ -44,6 +44,19 @@ def abandoned_directories() -> list[Path]:
     """Return the directories of processes that are gone."""
     found = Path(tempfile.gettempdir()).glob(f"{DIRECTORY_PREFIX}*")
     return [path for path in found if is_gone(_mark(path))]
+
+
+@cache
+def _host() -> str:
+    """Return the host's name, and where that is known which of its sets of processes we see.
+
+    Two containers may share a name and a Docker daemon, and not see each other's processes.
+    """
+    try:
+        namespace = f".{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        namespace = ""
+    return socket.gethostname() + namespace
 
 
 def _mark(path: Path) -> str:
