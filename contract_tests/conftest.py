@@ -11,6 +11,7 @@ pytest_plugins = [
     "contract_tests.fix_sweeper",
     "contract_tests.fix_report",
     "contract_tests.fix_processes",
+    "contract_tests.fix_planted",
     "contract_tests.fix_histories",
 ]
 

@@ -310,6 +310,7 @@ CAPABILITIES = {
     "accounts": "the server has accounts whose rights can be limited",
     "connections": "clients have connections that the server can close",
     "monitor": "the server tells which commands it ran",
+    "work_counters": "the server counts what a call makes it touch",
     "bulk": "ten thousand messages or a thousand sessions cost milliseconds",
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "foreign_values": "the place of a session can hold a value of quite another type",

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import errors, sql
 
 from harness.inspectors import RawRecord, Work
+from harness.polling import eventually
 
 GRANTS = (
     "GRANT USAGE ON SCHEMA agent_memory TO {role}",
@@ -89,12 +90,17 @@ class PostgresInspector:
 
     def plant_history(self, session_id: str, count: int, record: bytes) -> None:
         ((key,),) = self._rows(ENSURE, *self._named(session_id))
-        self._rows(
-            "INSERT INTO agent_memory.messages "
-            "SELECT %s, n, convert_to('planted-' || n, 'UTF8'), clock_timestamp(), %s "
-            "FROM generate_series(1, %s) AS n",
-            *(key, record, count),
-        )
+        # As a replica applies it: without looking the session up for each message.
+        self._rows("SET session_replication_role = replica")
+        try:
+            self._rows(
+                "INSERT INTO agent_memory.messages "
+                "SELECT %s, n, convert_to('planted-' || n, 'UTF8'), clock_timestamp(), %s "
+                "FROM generate_series(1, %s) AS n",
+                *(key, record, count),
+            )
+        finally:
+            self._rows("RESET session_replication_role")
         self.set_last_position(session_id, count)
 
     def plant_context(self, session_id: str, record: bytes) -> None:
@@ -201,8 +207,11 @@ class PostgresInspector:
     @contextmanager
     def watching(self) -> Iterator[Work]:
         work = Work(touched=0, commands=[])
-        before = self._touched()
+        clients, before = self._others(), self._touched()
         yield work
+        # A backend hands in its counts as it ends, some time after its client has gone.
+        if not eventually(lambda: self._others() <= clients):
+            raise TimeoutError("a client of the block is still connected: its work is not counted")
         work.touched = self._touched() - before
 
     def kill_clients(self) -> None:
@@ -212,11 +221,7 @@ class PostgresInspector:
         )
 
     def clients(self) -> int:
-        ((count,),) = self._rows(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
-        return int(count)
+        return len(self._others())
 
     def least_privilege_url(self) -> str:
         role, password = f"least_{uuid4().hex[:8]}", uuid4().hex
@@ -258,6 +263,13 @@ class PostgresInspector:
 
     def _named(self, session_id: str) -> tuple[bytes, bytes]:
         return self._namespace, session_id.encode()
+
+    def _others(self) -> set[int]:
+        rows = self._rows(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        return {pid for (pid,) in rows}
 
     def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Return the connection; a new one where the server closed it, as in a restart."""
