@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -25,26 +25,36 @@ SHORT = 0.020
 ENDED = SHORT + 0.002
 GAP = 0.010
 """Seconds after which a TTL that slides differs from one that does not."""
-Write = Callable[[MemoryStore], object]
 
 
-def writes() -> Mapping[str, Write]:
-    """Return each kind of write, to the one session, that leaves its TTL as it should be."""
-    return {
-        "append_message": lambda store: store.append_message(SESSION, Message("user", "hi")),
-        "save_context": lambda store: store.save_context(SESSION, {"n": 1}),
-        "append_messages": lambda store: store.append_messages(
-            SESSION, [Message("user", "how"), Message("assistant", "so")]
-        ),
-        "update_context": lambda store: store.update_context(SESSION, lambda value: value),
-        "save_context if_version": save_guarded,
-    }
+def append_one(store: MemoryStore, session_id: str) -> None:
+    """Append a message."""
+    store.append_message(session_id, Message("user", "hi"))
 
 
-def save_guarded(store: MemoryStore) -> int:
-    """Save over the version that is stored."""
-    context = store.load_context(SESSION)
-    return store.save_context(SESSION, {"n": 2}, if_version=context.version if context else 0)
+def append_turn(store: MemoryStore, session_id: str) -> None:
+    """Append two messages at once."""
+    store.append_messages(session_id, [Message("user", "how"), Message("assistant", "so")])
+
+
+def save(store: MemoryStore, session_id: str) -> None:
+    """Save a context over whatever there is."""
+    store.save_context(session_id, {"n": 1})
+
+
+def save_guarded(store: MemoryStore, session_id: str) -> None:
+    """Save a context over the version that is stored."""
+    context = store.load_context(session_id)
+    store.save_context(session_id, {"n": 2}, if_version=context.version if context else 0)
+
+
+def update(store: MemoryStore, session_id: str) -> None:
+    """Change the context."""
+    store.update_context(session_id, lambda value: {**value, "n": 3})
+
+
+WRITES = (append_one, save, append_turn, update, save_guarded)
+"""Each kind of write; histories and contexts take turns, and each is overwritten."""
 
 
 def turn(name: str) -> list[Message]:
@@ -128,9 +138,9 @@ def test_every_write_refreshes_the_ttl_and_no_read_does(
     Look for a write that keeps, drops or forgets the TTL of what it overwrites.
     """
     stores = [(open_store(ttl=1000), 1000.0), (open_store(ttl=2000), 2000.0)]
-    for number, write in enumerate(writes().values()):
+    for number, write in enumerate(WRITES):
         store, ttl = stores[number % 2]
-        written = Span.of(partial(write, store))
+        written = Span.of(partial(write, store, SESSION))
         assert_lives(inspector, SESSION, ttl, written)
 
     for store, _ in stores:
@@ -153,19 +163,23 @@ def test_a_sessions_own_ttl_slides_with_every_write(
     Look for writes that apply the store's TTL although the session has its own.
     """
     store, other = open_store(ttl=1000), open_store(ttl=None)
-    for number, write in enumerate(writes().values()):
-        write(store)
-        given = Span.of(lambda: store.set_ttl(SESSION, 500))
-        assert_lives(inspector, SESSION, 500, given)
-        time.sleep(GAP)
-        written = Span.of(partial(write, (other, store)[number % 2]))
-        assert_lives(inspector, SESSION, 500, written)
+    for write in WRITES:
+        session_id = write.__name__
+        write(store, session_id)
+        given = Span.of(partial(store.set_ttl, session_id, 500))
+        assert_lives(inspector, session_id, 500, given)
+    time.sleep(GAP)
+    for number, write in enumerate(WRITES):
+        session_id = write.__name__
+        written = Span.of(partial(write, (other, store)[number % 2], session_id))
+        assert_lives(inspector, session_id, 500, written)
 
-    store.set_ttl(SESSION, None)
-    for name, write in writes().items():
-        write(store)
-        assert inspector.ttl(SESSION) is None, f"{name} gave a TTL to a session that lives for ever"
-    assert store.get_ttl(SESSION) is None
+    for write in WRITES:
+        session_id = write.__name__
+        store.set_ttl(session_id, None)
+        write(store, session_id)
+        assert inspector.ttl(session_id) is None, f"{session_id} gave a TTL to what has none"
+    assert store.get_ttl(session_id) is None
 
 
 @contract("ttl-3")
@@ -211,13 +225,17 @@ def test_a_ttl_keeps_its_milliseconds(open_store: OpenStore, inspector: Inspecto
 
     Look for TTLs cut to whole seconds, which makes 0.25 s into none or a whole one.
     """
-    for ttl in (0.25, 1000.25, timedelta(milliseconds=1500), timedelta(days=1, milliseconds=1)):
-        seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    day = timedelta(days=1, milliseconds=1)
+    for ttl, other, seconds, other_seconds in (
+        (1000.25, day, 1000.25, 86400.001),
+        (day, 2000.75, 86400.001, 2000.75),
+    ):
         store = open_store(ttl=ttl)
-        written = Span.of(partial(store.append_message, repr(ttl), Message("user", "hi")))
-        assert_lives(inspector, repr(ttl), seconds, written)
-        given = Span.of(partial(store.set_ttl, repr(ttl), ttl))
-        assert_lives(inspector, repr(ttl), seconds, given)
+        written = Span.of(partial(store.append_message, SESSION, Message("user", "hi")))
+        assert_lives(inspector, SESSION, seconds, written)
+        given = Span.of(partial(store.set_ttl, SESSION, other))
+        assert_lives(inspector, SESSION, other_seconds, given)
+        store.delete_session(SESSION)
     store = open_store(ttl=None)
     store.append_message(SESSION, Message("user", "hi"))
     assert inspector.ttl(SESSION) is None
