@@ -13,6 +13,8 @@ import atexit
 import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, 
 
 from harness.matrix import Cell, load
 from harness.options import parse
-from harness.report.outcome import NOT_RUN_EXIT, read_outcome
+from harness.orphans import PARENT_VARIABLE, end_with_parent
+from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
 from harness.tables import MatrixError
 
 nox.needs_version = ">=2026.10.20"
@@ -34,24 +37,35 @@ nox.options.sessions = ["fast"]
 ROOT = Path(__file__).resolve().parent
 PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
 """One environment for every session: a cell costs no installation."""
-POSARGS = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-OPTIONS = parse(POSARGS)
-REPORTS = next(
-    (ROOT / word.partition("=")[2] for word in OPTIONS.for_pytest if word.startswith("--reports=")),
-    ROOT / "reports",
-)
+CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+WORDS, OPTIONS = sys.argv[1:CUT], parse(sys.argv[CUT + 1 :])
+REPORTS = ROOT / OPTIONS.reports
+NO_CELL = nox.param("", id="no_cell")
 try:
     MATRIX = load()
-    CELLS = MATRIX.lane(OPTIONS.lane or "matrix")
+    CELLS, SMOKE, FAST = (
+        MATRIX.cells_of(lane, OPTIONS.stores)
+        for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
+    )
+    for named in re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS)):
+        MATRIX.cell(named)
 except MatrixError as error:
     sys.exit(str(error))
-if any(word.startswith(("matrix", "smoke")) for word in sys.argv):
+if any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS):
     nox.options.parallel = MATRIX.parallel
+
+WORKER = "--parallel-worker" in WORDS
+if WORKER:  # what a killed nox leaves running ends itself, and what it runs
+    end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
+else:
+    os.environ[RUN_VARIABLE] = f"{os.getpid()}-{time.time_ns()}"
+os.environ[PARENT_VARIABLE] = str(os.getpid())
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # how CI stops a run: clean up
 
 
 def parametrized(cells: list[Cell]) -> list[nox.param]:
     """Return the cells as nox selects them: by id and by tag."""
-    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in cells]
+    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in cells] or [NO_CELL]
 
 
 @nox.session(reuse_venv=True)
@@ -78,7 +92,7 @@ def matrix(session: nox.Session, cell: str) -> None:
 
 
 @nox.session(venv_backend="none", requires=["env"], allow_parallel=True)
-@nox.parametrize("cell", parametrized(MATRIX.lane("smoke")))
+@nox.parametrize("cell", [nox.param(cell.id, id=cell.id) for cell in SMOKE] or [NO_CELL])
 def smoke(session: nox.Session, cell: str) -> None:
     """Run every contract on one real server of each image."""
     run_cell(session, cell)
@@ -87,13 +101,14 @@ def smoke(session: nox.Session, cell: str) -> None:
 @nox.session(venv_backend="none", requires=["env"])
 def fast(session: nox.Session) -> None:
     """Run what fakeredis can show, in seconds: the local loop."""
-    for cell in MATRIX.lane("fast"):
-        run_cell(session, cell.id)
+    for cell in [cell.id for cell in FAST] or [""]:
+        run_cell(session, cell)
 
 
 @nox.session(venv_backend="none", requires=["env"])
 def tests(session: nox.Session) -> None:
     """Test the harness itself."""
+    session.env["NOX"] = sys.executable  # the tests of the sessions run them
     session.run(PYTHON, "-m", "pytest", "tests", *session.posargs, external=True)
 
 
@@ -129,32 +144,39 @@ def sweep(session: nox.Session) -> None:
 
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
+    if not cell:
+        session.error(f"no cell here runs {', '.join(OPTIONS.stores)}")
     session.run(
         PYTHON,
         *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
         external=True,
         success_codes=[0, NOT_RUN_EXIT],
         silent=session.parallel,  # shown when it fails; the report shows the rest
-        interrupt_timeout=30,
-        terminate_timeout=10,
+        interrupt_timeout=5,
+        terminate_timeout=15,
     )
-    outcome, reason = read_outcome(REPORTS / cell)
-    if outcome != "done" and OPTIONS.strict:
-        session.error(f"{outcome}: {reason}")
-    if outcome == "not run":
+    found = read_outcome(REPORTS / cell)
+    outcome, reason = found.outcome, found.reason
+    if found.run != os.environ[RUN_VARIABLE]:
+        outcome, reason = "not run", "it left no report"
+    if outcome == "not run" and not OPTIONS.strict:
         session.skip(f"not run: {reason}")
+    if outcome != "done":
+        session.error(f"{outcome}: {reason}")
+    if found.not_run and OPTIONS.strict:
+        session.error(f"{found.not_run} contracts did not run; the report says why")
 
 
-def report_at_exit(since: float) -> None:
+def report_at_exit() -> None:
     """Merge the cells of this run. Nox has no session that runs after failed ones."""
-    if any(path.stat().st_mtime >= since for path in REPORTS.glob("*/outcome.json")):
-        subprocess.run(
-            [PYTHON, "-m", "harness.report", REPORTS, f"--since={since}"], cwd=ROOT, check=False
-        )
+    run = os.environ[RUN_VARIABLE]
+    if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
+        report = ("-m", "harness.report", REPORTS, f"--run={run}")
+        subprocess.run([PYTHON, *report], cwd=ROOT, check=False)
 
 
-if "--parallel-worker" not in sys.argv and os.environ.get("MATRIX_REPORT", "1") == "1":
-    atexit.register(report_at_exit, time.time())
+if not WORKER:
+    atexit.register(report_at_exit)
 
 if __name__ == "__main__":
     nox.main()

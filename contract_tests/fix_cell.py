@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from harness.attestation import AttestationError, Facts, attest
 from harness.backends import Backend, backend
 from harness.matrix import Cell, Matrix, load
-from harness.opening import choose_stores
+from harness.orphans import end_with_parent
 from harness.providers import PROVIDERS, provide
-from harness.report.outcome import NOT_RUN_EXIT, RESULTS, begin, write_outcome
+from harness.report.folder import BusyError, CellFolder
+from harness.report.outcome import NOT_RUN_EXIT, RESULTS
 from harness.servers import NotRunError, Server, StartError
+from harness.servers.ownership import owner
 from harness.tables import MatrixError
 
 CELL = pytest.StashKey[Cell]()
@@ -25,7 +28,9 @@ MATRIX = pytest.StashKey[Matrix]()
 SERVER = pytest.StashKey[Server]()
 FACTS = pytest.StashKey[Facts]()
 FOLDER = pytest.StashKey[Path]()
+REPORT = pytest.StashKey[CellFolder]()
 SEED = pytest.StashKey[int]()
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-reportlog looks for its file
@@ -39,17 +44,26 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         matrix = load()
         cell = matrix.cell(cell_id)
-        choose_stores(matrix.stores_of(cell), config.getoption("store"))
+        matrix.require(cell, config.getoption("store"))
     except MatrixError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[MATRIX], config.stash[CELL] = matrix, cell
-    config.stash[SEED] = config.getoption("seed") or random.SystemRandom().randrange(1, 10**6)
-    folder = Path(config.getoption("reports")) / cell.id
-    config.stash[FOLDER] = folder
-    if not config.option.collectonly:
-        begin(folder)
-        config.option.report_log = str(folder / RESULTS)
-    signal.signal(signal.SIGTERM, _interrupted)
+    seed = config.getoption("seed")
+    config.stash[SEED] = random.SystemRandom().randrange(1, 10**6) if seed is None else seed
+    folder = config.stash[FOLDER] = Path(config.getoption("reports")) / cell.id
+    if config.option.collectonly:
+        return
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupted)
+    end_with_parent()
+    try:
+        config.stash[REPORT] = CellFolder(folder, owner())
+    except BusyError as error:
+        raise pytest.UsageError(str(error)) from error
+    except OSError as error:
+        raise pytest.UsageError(f"the report cannot be written: {error}") from error
+    config.option.report_log = str(folder / RESULTS)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -62,10 +76,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly:
         return
-    cell, folder = config.stash[CELL], config.stash[FOLDER]
+    cell, report = config.stash[CELL], config.stash[REPORT]
     software = backend(cell.backend)
     started = time.monotonic()
-    server: Server | None = None
     try:
         server = provide(
             cell, software, config.getoption("provider"), config.stash[MATRIX].registry
@@ -74,26 +87,33 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         server.start()
         facts = attest(cell, software, server)
     except NotRunError as error:
-        write_outcome(folder, "not run", str(error))
+        report.write("not run", str(error))
         pytest.exit(f"{cell.id}: not run: {error}", returncode=NOT_RUN_EXIT)
     except (StartError, AttestationError) as error:
-        _save_log(folder, server)
-        _remove(config)
-        write_outcome(folder, "error", str(error))
-        pytest.exit(str(error), returncode=1)
-    except BaseException:
-        _remove(config)
+        report.write("error", str(error))
+        raise pytest.UsageError(str(error)) from error  # the way to end with one message
+    except BaseException as error:
+        report.write("error", f"interrupted at start: {type(error).__name__}: {error}")
         raise
     config.stash[FACTS] = facts
     about = {"boot_seconds": round(time.monotonic() - started, 3), **asdict(facts)}
-    (folder / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
+    (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the server, also after an interrupt, and keep its log."""
-    if CELL in config.stash:
-        _save_log(config.stash[FOLDER], config.stash.get(SERVER, None))
-        _remove(config)
+    if REPORT not in config.stash:
+        return
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # nothing may interrupt this
+    server = config.stash.get(SERVER, None)
+    if server is not None:
+        with suppress(OSError):  # a full disk keeps no log; the server must go all the same
+            log = config.stash[FOLDER] / "server.log"
+            log.touch(mode=0o600)
+            log.write_text(server.logs(), encoding="utf-8")
+        server.remove()
+    config.stash[REPORT].release()
 
 
 @pytest.fixture(scope="session")
@@ -120,22 +140,8 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(f"{request.config.stash[SEED]}:{request.node.name}")
 
 
-def _interrupted(signum: int, _frame: object) -> None:
-    """Let SIGTERM (nox ending its sessions) clean up as Ctrl-C does."""
-    signal.signal(signum, signal.SIG_IGN)
+def _interrupted(_signum: int, _frame: object) -> None:
+    """Let SIGTERM (nox ending its sessions) clean up as Ctrl-C does; once, or it never would."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _save_log(folder: Path, server: Server | None) -> None:
-    if server is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder / "server.log"
-        log.touch(mode=0o600)
-        log.write_text(server.logs())
-
-
-def _remove(config: pytest.Config) -> None:
-    server = config.stash.get(SERVER, None)
-    if server is not None:
-        del config.stash[SERVER]
-        server.remove()

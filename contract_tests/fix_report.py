@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
-from contract_tests.fix_cell import CELL, FOLDER, SEED
-from contract_tests.fix_stores import _row
-from harness.report.outcome import write_outcome
+from contract_tests.fix_cell import CELL, FOLDER, REPORT, SEED
+from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
 
 Measure = Callable[..., None]
+BECAME = pytest.StashKey[dict[str, str]]()
+"""What became of each contract so far: ``ran``, ``not applicable`` or ``not run``."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -32,6 +34,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Tell with every failure the rule, what was done, where to look and how to repeat it."""
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
+    became = item.config.stash.setdefault(BECAME, {})
+    if report.skipped and not hasattr(report, "wasxfail"):
+        became[item.nodeid] = "not applicable" if item.stash.get(EXCUSED, False) else "not run"
+        _refuse_own_excuse(item, report)
+    elif report.when == "call" or report.failed:
+        became[item.nodeid] = "ran"
     if not report.failed:
         return
     rules = [mark.args[0] for mark in item.iter_markers("contract")]
@@ -49,10 +57,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Say that the cell ran to its end, if it did."""
-    ran = exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
-    if CELL in session.config.stash and ran and not session.config.option.collectonly:
-        write_outcome(session.config.stash[FOLDER], "done", "")
+    """Say what became of the cell: ``done`` only if contracts ran, and to the end."""
+    if REPORT not in session.config.stash:
+        return
+    report, became = session.config.stash[REPORT], session.config.stash.get(BECAME, {})
+    counts = Counter(became.values())
+    left = len(session.items) - len(became) if hasattr(session, "items") else 0
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        report.write("error", "no contract matches the options")
+    elif exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        why = "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "pytest failed"
+        report.write("error", f"{why}: {counts['ran']} contracts ran, {left} were left")
+    elif counts["ran"]:
+        report.write("done", "", counts["not run"] + left)
+    else:
+        report.write("not run", f"of {len(became)} contracts none ran: they do not apply here")
 
 
 @pytest.fixture
@@ -63,6 +82,13 @@ def measure(request: pytest.FixtureRequest) -> Measure:
         request.node.user_properties.append(("measured", {"event": event, **figures}))
 
     return note
+
+
+def _refuse_own_excuse(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Let only matrix.toml say that a contract is not applicable."""
+    path, line, said = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
+    if NOT_APPLICABLE in said and not item.stash.get(EXCUSED, False):
+        report.longrepr = (path, line, said.replace(NOT_APPLICABLE, "by its own word: "))
 
 
 def _rule(item: pytest.Item) -> str:

@@ -20,6 +20,8 @@ from harness.servers import Server
 from stores.interface import FEATURES, MemoryStore
 
 NOT_APPLICABLE = "not applicable: "
+EXCUSED = pytest.StashKey[bool]()
+"""Of a contract that the cell's row makes not applicable."""
 RUN = uuid4().hex[:12]
 """Part of every namespace: two runs on one server never meet."""
 _numbers = itertools.count(1)
@@ -49,6 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for capability in mark.args:
                 reason = _lacking(cell, _row(item), capability)
                 if reason:
+                    item.stash[EXCUSED] = True
                     item.add_marker(pytest.mark.skip(reason=NOT_APPLICABLE + reason))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,9 +94,24 @@ class Matrix:
         """Return a lane's cells; raise MatrixError naming the lanes."""
         return [self.cells[cell_id] for cell_id in _named(self.lanes, "lane", name)]
 
+    def cells_of(self, lane: str, stores: Sequence[str]) -> list[Cell]:
+        """Return a lane's cells in which any of the stores run, all without stores.
+
+        Raises MatrixError naming the lanes, or the stores.
+        """
+        backends = {_named(self.stores, "store", name).backend for name in stores}
+        return [cell for cell in self.lane(lane) if not stores or cell.backend in backends]
+
     def stores_of(self, cell: Cell) -> list[Store]:
         """Return the stores that run in a cell."""
         return [store for store in self.stores.values() if store.backend == cell.backend]
+
+    def require(self, cell: Cell, stores: Sequence[str]) -> None:
+        """Raise MatrixError if none of the stores, or none at all, runs in a cell."""
+        chosen = [_named(self.stores, "store", name) for name in stores or self.stores]
+        if not any(store.backend == cell.backend for store in chosen):
+            names = ", ".join(store.name for store in chosen)
+            raise MatrixError(f"{cell.id} runs stores of {cell.backend}, and so none of: {names}")
 
 
 def load(path: Path = PATH) -> Matrix:

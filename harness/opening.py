@@ -54,9 +54,5 @@ def load_factory(factory: str) -> Any:
 
 
 def choose_stores(stores: list[Store], wanted: list[str]) -> list[Store]:
-    """Return the stores wanted by name, all if none is; raise MatrixError for an unknown name."""
-    known = {store.name: store for store in stores}
-    for name in wanted:
-        if name not in known:
-            raise MatrixError(f"there is no store {name!r} here; there are: {', '.join(known)}")
-    return [known[name] for name in wanted] if wanted else stores
+    """Return those of the stores that are wanted by name, all if none is."""
+    return [store for store in stores if not wanted or store.name in wanted]

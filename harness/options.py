@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +15,15 @@ class Options:
 
     lane: str | None
     strict: bool
+    stores: list[str]
+    reports: str
     for_pytest: list[str]
     """The other options, as the suite takes them."""
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Read the options. Prints the help and exits where that is asked for."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nox -s SESSION --",
         description="Run the contracts in cells of matrix.toml. `nox -l` lists the cells.",
         epilog="Every other option goes to pytest, as -x, --durations=10 or --pdb do.",
@@ -45,12 +48,21 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     for_pytest.add_argument("--seed", type=int, help="start of every random choice")
     for_pytest.add_argument("-k", metavar="NAME", help="only contracts whose name matches")
-    for_pytest.add_argument("--reports", metavar="FOLDER", help="where reports go")
+    for_pytest.add_argument(
+        "--reports", metavar="FOLDER", default="reports", help="where reports go"
+    )
     known, others = parser.parse_known_args(arguments)
     passed = [f"--provider={known.provider}"] * bool(known.provider)
     passed += [f"--store={name}" for name in known.store or []]
     if known.seed is not None:
         passed += [f"--seed={known.seed}", f"--hypothesis-seed={known.seed}"]
     passed += ["-k", known.k] if known.k else []
-    passed += [f"--reports={known.reports}"] * bool(known.reports)
-    return Options(known.lane, known.strict, passed + others)
+    passed += [f"--reports={known.reports}"] * (known.reports != "reports")
+    return Options(known.lane, known.strict, known.store or [], known.reports, passed + others)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong option with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; `{self.prog} --help` explains the options\n")

@@ -190,8 +190,9 @@ def listed(names: Iterable[str], wrong: object) -> str:
         return ", ".join(every)
     from difflib import get_close_matches  # noqa: PLC0415 - only for a typing slip
 
-    near = get_close_matches(str(wrong), every, n=3) or every[:3]
-    return f"{len(every)} names, such as {', '.join(near)}"
+    close = get_close_matches(str(wrong), every, n=3)
+    near = close or [name for name in every if str(wrong) in name] or every
+    return f"{len(every)} names, such as {', '.join(near[:3])}"
 
 
 def _quoted(key: str) -> str:

@@ -12,16 +12,19 @@ from rich.console import Console
 from harness.matrix import load
 from harness.report.grid import print_grid
 from harness.report.merge import machine_readable, read_run, summary, totals
+from harness.report.settle import settle
 
 
 def main() -> int:
     """Print the grid, write summary.md and matrix.json; 1 if anything failed or did not run."""
     parser = argparse.ArgumentParser(prog="nox -s report --", description=__doc__)
     parser.add_argument("reports", type=Path, nargs="?", default=Path("reports"))
-    parser.add_argument("--since", type=float, help="only cells that ran after this time")
+    parser.add_argument("--run", help="only the cells of this nox run, once they have ended")
     options = parser.parse_args()
     matrix = load()
-    cells = read_run(matrix, options.reports, options.since)
+    if options.run:
+        settle(options.reports, options.run)
+    cells = read_run(matrix, options.reports, options.run)
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     print_grid(cells, console)
     counts = totals(cells)
@@ -36,7 +39,7 @@ def main() -> int:
     text = json.dumps(machine_readable(matrix, cells), indent=1, default=str)
     (options.reports / "matrix.json").write_text(text + "\n")
     failed = counts["fail"] + counts["error"] + counts["not run"]
-    return 1 if failed or ran < len(cells) else 0
+    return 1 if failed or ran < len(cells) or not ran else 0
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ MARKS = {
     "pass": ("", "green"),
     "fail": ("✗", "bold red"),
     "error": ("!", "bold red"),
+    "known gap": ("~", "yellow"),
     "not run": ("?", "bold yellow"),
     "not applicable": ("–", "dim"),
 }
 """A sign for each outcome, so that colour alone says nothing."""
-LEGEND = "12 passed   ✗1 failed   !1 error   ?1 not run   –1 not applicable"
+LEGEND = "12 passed   ✗1 failed   !1 error   ~1 known gap   ?1 not run   –1 not applicable"
 
 
 def print_grid(cells: list[CellReport], console: Console) -> None:
@@ -43,6 +44,9 @@ def print_grid(cells: list[CellReport], console: Console) -> None:
             console.print(title, style="bold red")
             console.print(result.reason, markup=False, highlight=False)
     for cell in cells:
+        for reason, count in cell.left_out.items():
+            said = f"{cell.cell}: {count} contracts did not run: {reason}"
+            console.print(said, style="yellow", markup=False)
         if cell.outcome != "done":
             console.print(
                 f"{cell.cell}: {cell.outcome}: {cell.reason}", style="yellow", markup=False

@@ -9,18 +9,17 @@ from typing import Any
 
 from harness.matrix import Matrix
 from harness.promises import EVENTS
+from harness.report.grid import LEGEND, MARKS
+from harness.report.outcome import read_outcome
 from harness.report.results import GROUPS, OUTCOMES, CellReport, read_cell
 
 
-def read_run(matrix: Matrix, reports: Path, since: float | None) -> list[CellReport]:
-    """Read the cells of a run that began at ``since``; without it, all of the matrix lane."""
+def read_run(matrix: Matrix, reports: Path, run: str | None) -> list[CellReport]:
+    """Read the cells of a nox run; without one, all of the matrix lane, whenever they ran."""
+    if run is None:
+        return [read_cell(reports / cell_id) for cell_id in matrix.lanes["matrix"]]
     folders = [reports / cell_id for cell_id in matrix.cells]
-    if since is not None:
-        folders = [folder for folder in folders if _touched(folder) >= since]
-    else:
-        wanted = matrix.lanes["matrix"]
-        folders = [folder for folder in folders if folder.name in wanted]
-    return [read_cell(folder) for folder in folders]
+    return [read_cell(folder) for folder in folders if read_outcome(folder).run == run]
 
 
 def totals(cells: list[CellReport]) -> Counter[str]:
@@ -77,7 +76,7 @@ def summary(matrix: Matrix, cells: list[CellReport]) -> str:
             for cell in cells
         ),
         "",
-        "Numbers are contracts that passed; ✗ failed, ! error, ? not run, – not applicable.",
+        f"In the grid: {LEGEND}.",
         "",
         "## Promised and measured",
         "",
@@ -89,6 +88,13 @@ def summary(matrix: Matrix, cells: list[CellReport]) -> str:
         for result in cell.failed:
             heading = f"## {cell.cell}: {result.rule} on {result.store}: {result.outcome}"
             lines += ["", heading, "", "```", result.reason, "```"]
+    left_out = [
+        f"- {cell.cell}: {count} contracts: {reason}"
+        for cell in cells
+        for reason, count in cell.left_out.items()
+    ]
+    if left_out:
+        lines += ["", "## What did not run", "", *left_out]
     reasons = sorted({r.reason for c in cells for r in c.results if r.outcome == "not applicable"})
     if reasons:
         lines += ["", "## Why some rules do not apply", "", *(f"- {reason}" for reason in reasons)]
@@ -107,14 +113,8 @@ def _measured(matrix: Matrix, cell: CellReport) -> list[str]:
 
 
 def _counts(counts: Counter[str]) -> str:
-    signs = {"pass": "", "fail": "✗", "error": "!", "not run": "?", "not applicable": "–"}
-    return " ".join(f"{sign}{counts[o]}" for o, sign in signs.items() if counts[o])
+    return " ".join(f"{sign}{counts[o]}" for o, (sign, _) in MARKS.items() if counts[o])
 
 
 def _row(values: list[str]) -> str:
     return f"| {' | '.join(values)} |"
-
-
-def _touched(folder: Path) -> float:
-    outcome = folder / "outcome.json"
-    return outcome.stat().st_mtime if outcome.exists() else 0.0

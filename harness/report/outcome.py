@@ -1,36 +1,45 @@
-"""reports/<cell>/outcome.json: whether a cell ran at all."""
+"""reports/<cell>/outcome.json: whether a cell ran at all. Standard library only."""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 NOT_RUN_EXIT = 78
 """pytest's exit code for a cell that this machine cannot run."""
-
-
 RESULTS = "results.jsonl"
 """Where pytest-reportlog streams a cell's results."""
+RUN_VARIABLE = "MATRIX_RUN"
+"""The environment variable that names a nox run to all of its processes."""
+FILE = "outcome.json"
 
 
-def begin(folder: Path) -> None:
-    """Forget the folder's last run, so that an old result is never read as a new one."""
-    for name in (RESULTS, "outcome.json", "facts.json", "server.log"):
-        (folder / name).unlink(missing_ok=True)
-    write_outcome(folder, "running", "it did not end")
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a cell: ``running``, ``done``, ``not run`` or ``error``, with the reason."""
+
+    outcome: str
+    reason: str
+    not_run: int = 0
+    """How many contracts did not run, of a cell that is done."""
+    run: str = ""
+    """The nox run that it belongs to, empty outside of nox."""
+    owner: str = ""
+    """The mark of the process that ran it: `harness.servers.ownership.owner`."""
 
 
-def write_outcome(folder: Path, outcome: str, reason: str) -> None:
-    """Write ``running``, ``done``, ``not run`` or ``error``, with the reason."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"outcome": outcome, "reason": reason}, indent=2)
-    (folder / "outcome.json").write_text(text + "\n")
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Write an outcome, wholly or not at all."""
+    draft = folder / f"{FILE}.{os.getpid()}"
+    draft.write_text(json.dumps(asdict(outcome), indent=2) + "\n", encoding="utf-8")
+    draft.replace(folder / FILE)
 
 
-def read_outcome(folder: Path) -> tuple[str, str]:
-    """Return the outcome and its reason; a folder without one is ``not run``."""
+def read_outcome(folder: Path) -> Outcome:
+    """Return the outcome; a folder without one is ``not run``."""
     try:
-        found = json.loads((folder / "outcome.json").read_text())
-        return found["outcome"], found["reason"]
-    except (OSError, ValueError, KeyError):
-        return "not run", "it left no report"
+        return Outcome(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Outcome("not run", "it left no report")

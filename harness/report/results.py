@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.report.outcome import RESULTS, read_outcome
 
-OUTCOMES = ("pass", "fail", "error", "not applicable", "not run")
+OUTCOMES = ("pass", "fail", "error", "known gap", "not applicable", "not run")
 GROUPS = ("conv", "ctx", "val", "iso", "ttl", "con", "net", "srv", "evi", "dur", "lock", "top")
 NOT_APPLICABLE = "not applicable: "
 
@@ -54,6 +54,11 @@ class CellReport:
         return [result for result in self.results if result.outcome in {"fail", "error"}]
 
     @property
+    def left_out(self) -> Counter[str]:
+        """Count the contracts that did not run, by reason."""
+        return Counter(r.reason for r in self.results if r.outcome == "not run")
+
+    @property
     def seconds(self) -> float:
         """How long its contracts took."""
         return sum(result.seconds for result in self.results)
@@ -61,10 +66,19 @@ class CellReport:
 
 def read_cell(folder: Path) -> CellReport:
     """Read one cell's folder; a cell that left nothing is ``not run``."""
-    outcome, reason = read_outcome(folder)
-    facts_file = folder / "facts.json"
-    facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
-    return CellReport(folder.name, outcome, reason, facts, _results(folder / RESULTS))
+    found = read_outcome(folder)
+    return CellReport(
+        folder.name, found.outcome, found.reason, _facts(folder), _results(folder / RESULTS)
+    )
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """Return what the server said of itself; nothing where it said nothing, or was cut off."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts
 
 
 def _results(path: Path) -> list[Result]:
@@ -101,6 +115,8 @@ def _outcome(entries: list[dict[str, Any]]) -> tuple[str, str]:
         if entry["outcome"] == "failed":
             return ("fail" if entry["when"] == "call" else "error"), _message(entry)
     for entry in entries:
+        if "wasxfail" in entry:
+            return "known gap", str(entry["wasxfail"])
         if entry["outcome"] == "skipped":
             said = str(entry["longrepr"][2]).removeprefix("Skipped: ")
             if said.startswith(NOT_APPLICABLE):

@@ -5,10 +5,15 @@ from __future__ import annotations
 from harness.servers import docker, embedded
 
 
-def main() -> None:
-    """Sweep containers, if a Docker daemon answers, and directories; print what went."""
+def sweep_all() -> tuple[list[str], list[str]]:
+    """Sweep containers, if a Docker daemon answers, and directories; return both's names."""
     containers = [] if docker.daemon_fault() else docker.sweep()
-    directories = embedded.sweep()
+    return containers, embedded.sweep()
+
+
+def main() -> None:
+    """Sweep, and print what went."""
+    containers, directories = sweep_all()
     for name in containers + directories:
         print(f"removed {name}")
     print(f"{len(containers)} containers and {len(directories)} directories removed")

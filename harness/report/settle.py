@@ -1,0 +1,36 @@
+"""The end of an interrupted run: wait for its cells to clean up, and do it for the killed ones."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from harness.report.outcome import FILE, Outcome, read_outcome, write_outcome
+from harness.servers.ownership import is_gone
+from harness.servers.sweep import sweep_all
+
+SETTLE_SECONDS = 20.0
+
+
+def settle(reports: Path, run: str) -> None:
+    """Return once no process of the run's cells lives, and nothing of theirs is left.
+
+    A cell that was killed in the middle says so in its outcome.
+    """
+    folders = [path.parent for path in reports.glob(f"*/{FILE}") if _of(path.parent, run)]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while any(not is_gone(read_outcome(folder).owner) for folder in folders):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
+    killed = [folder for folder in folders if read_outcome(folder).outcome == "running"]
+    for folder in killed:
+        write_outcome(folder, replace(read_outcome(folder), outcome="error"))
+    if killed:
+        sweep_all()
+
+
+def _of(folder: Path, run: str) -> Outcome | None:
+    found = read_outcome(folder)
+    return found if found.run == run else None
