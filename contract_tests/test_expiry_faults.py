@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +14,9 @@ from contract_tests.fix_cell import MATRIX
 from contract_tests.fix_faults import Proxied
 from contract_tests.fix_stores import RUN, OpenStore
 from contract_tests.fix_sweeper import Sweeping
-from contract_tests.lifetimes import Span, assert_lives
+from contract_tests.lifetimes import Span, expiry, misses
+from contract_tests.workload import turn
+from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.faces import LoopThread
 from harness.inspectors import Inspector
@@ -36,11 +39,6 @@ QUICK = 1.0
 """Seconds: a write that waits for nobody takes a thousandth of it."""
 
 
-def turn(name: str) -> list[Message]:
-    """Return two messages whose ids tell what turn they are of."""
-    return [Message("user", name, id=f"{name}-{number}") for number in range(2)]
-
-
 @contract("ttl-4")
 def test_a_cut_connection_never_leaves_a_session_without_its_ttl(
     proxied: Proxied, open_store: OpenStore, inspector: Inspector
@@ -52,8 +50,8 @@ def test_a_cut_connection_never_leaves_a_session_without_its_ttl(
     store = open_store(url=proxied.url, ttl=60, timeout=2.0)
     store.append_message("a connection that is there already", Message("user", "hi"))
     writes: dict[str, Callable[[str], object]] = {
-        "append to new": lambda one: store.append_messages(one, turn("new")),
-        "append to old": lambda one: store.append_messages(one, turn("new")),
+        "append to new": lambda one: store.append_messages(one, turn("new", 1, 2)),
+        "append to old": lambda one: store.append_messages(one, turn("new", 1, 2)),
         "save over new": lambda one: store.save_context(one, {"new": True}),
         "save over old": lambda one: store.save_context(one, {"new": True}),
         "update of new": lambda one: store.update_context(one, lambda value: {**value, "n": 1}),
@@ -84,90 +82,107 @@ def try_to(write: Callable[[], object]) -> bool:
     return True
 
 
-@dataclass
-class Outage:
-    """What was written before the server went down, and the namespaces it is in, by store."""
-
-    namespaces: dict[str, str]
-    written: dict[str, dict[str, Span]] = field(default_factory=dict)
-
-
-Outages = Callable[[str], Outage]
 LIFETIMES = {"the store's": 1000.0, "its own": 500.0, "for ever": None}
 
 
+@dataclass
+class Seen:
+    """What an outage left of the sessions that one store had written before."""
+
+    written: dict[str, Span]
+    """When each got its TTL."""
+    ends: dict[str, Span | None] = field(default_factory=dict)
+    """When each that is there will expire."""
+    listed: set[str] = field(default_factory=set)
+    first_position: int = 0
+    """Where the first message went that was appended to the session that had run out."""
+
+
+Outages = Callable[[str, str], Seen]
+
+
 @pytest.fixture(scope="session")
-def outages(pytestconfig: pytest.Config, cell: Cell, server: Server, loop: LoopThread) -> Outages:
-    """Let each event happen once to the server, whatever the number of stores."""
-    stores = pytestconfig.stash[MATRIX].stores_of(cell)
-    rows = choose_stores(stores, pytestconfig.getoption("store"))
-    happened: dict[str, Outage] = {}
+def outages(
+    pytestconfig: pytest.Config, cell: Cell, software: Backend, server: Server, loop: LoopThread
+) -> Outages:
+    """Let each event happen to the server once for all stores; return what one of them saw."""
+    rows = choose_stores(
+        pytestconfig.stash[MATRIX].stores_of(cell), pytestconfig.getoption("store")
+    )
+    seen: dict[tuple[str, str], Seen] = {}
 
-    def outage(event: str) -> Outage:
-        if event not in happened:
-            happened[event] = happen(event, rows)
-        return happened[event]
-
-    def happen(event: str, rows: list[Store]) -> Outage:
-        names = {row.name: f"matrix-{RUN}-{event}-{row.name}" for row in rows}
-        done = Outage(names)
-        for row in rows:
+    def outage(event: str, store: str) -> Seen:
+        if (event, store) not in seen:
             options = {**cell.store_options, "ttl": 1000}
-            opening = Opening(row.factory, server.url, names[row.name], options)
-            with opening.open(loop) as store:
-                done.written[row.name] = {name: write(store, name) for name in LIFETIMES}
-                store.append_messages("outlived", turn("old"))
-                store.set_ttl("outlived", OUTLIVED)
-        {"restart": server.stop, "kill": server.kill}[event]()
-        time.sleep(OUTLIVED)
-        server.start()
-        return done
-
-    def write(store: MemoryStore, name: str) -> Span:
-        store.append_messages(name, turn("old"))
-        store.save_context(name, {"old": True})
-        if name == "the store's":
-            return Span.of(partial(store.append_message, name, Message("user", "last")))
-        return Span.of(partial(store.set_ttl, name, LIFETIMES[name]))
+            openings = {
+                row.name: Opening(
+                    row.factory, server.url, f"matrix-{RUN}-{event}-{row.name}", options
+                )
+                for row in rows
+            }
+            for name, opening in openings.items():
+                with opening.open(loop) as before:
+                    seen[event, name] = Seen(write_lifetimes(before))
+            {"restart": server.stop, "kill": server.kill}[event]()
+            time.sleep(OUTLIVED)
+            server.start()
+            for name, opening in openings.items():
+                inspector = software.inspector(server.url, opening.namespace)
+                with closing(inspector), opening.open(loop) as after:
+                    look_at_lifetimes(after, inspector, seen[event, name])
+                    inspector.clear()
+        return seen[event, store]
 
     return outage
 
 
+def write_lifetimes(store: MemoryStore) -> dict[str, Span]:
+    """Write a session for each lifetime, and one whose TTL is about to run out."""
+    written = {}
+    for name, ttl in LIFETIMES.items():
+        store.save_context(name, {"old": True})
+        written[name] = Span.of(partial(store.append_messages, name, turn("old", 1, 2)))
+        if name != "the store's":
+            written[name] = Span.of(partial(store.set_ttl, name, ttl))
+    store.append_messages("outlived", turn("old", 1, 2))
+    store.set_ttl("outlived", OUTLIVED)
+    return written
+
+
+def look_at_lifetimes(store: MemoryStore, inspector: Inspector, seen: Seen) -> None:
+    """Note what is left of them."""
+    for name in seen.written:
+        with suppress(KeyError):
+            seen.ends[name] = expiry(inspector, name)
+    seen.listed = set(store.iter_sessions())
+    seen.first_position = store.append_message("outlived", Message("user", "new")).position
+
+
 @contract("ttl-5")
+@needs("sessions")
 @pytest.mark.parametrize(
     "event",
     [pytest.param("restart", marks=needs("restart")), pytest.param("kill", marks=needs("kill"))],
 )
 def test_a_lifetime_goes_on_while_the_server_is_down(
-    outages: Outages,
-    store_row: Store,
-    cell: Cell,
-    open_store: OpenStore,
-    inspect: Callable[[str], Inspector],
-    event: str,
+    outages: Outages, store_row: Store, cell: Cell, event: str
 ) -> None:
     """A TTL survives restart and kill, and goes on meanwhile: it may run out, not start anew.
 
     Look for TTLs that are kept in memory only, or stored as a duration instead of a moment.
     """
-    outage = outages(event)
-    namespace = outage.namespaces[store_row.name]
-    inspector, store = inspect(namespace), open_store(namespace=namespace)
-    for name, since in outage.written[store_row.name].items():
-        if store.load_session(name) is None:
-            promise = cell.promises[event]
-            assert promise.kind != "keeps_all", f"{name!r} is lost; the row promises {promise}"
-        elif (seconds := LIFETIMES[name]) is None:
-            assert inspector.ttl(name) is None
-            assert store.get_ttl(name) is None
+    seen = outages(event, store_row.name)
+    assert seen.listed == set(seen.ends), "what ran out while the server was down is listed"
+    assert seen.first_position == 1, "the session that ran out meanwhile went on"
+    if cell.promises[event].kind == "keeps_all":
+        assert set(seen.ends) == set(LIFETIMES), f"the row promises {cell.promises[event]}"
+    for name, ends in seen.ends.items():
+        seconds = LIFETIMES[name]
+        if seconds is None:
+            assert ends is None, f"{name!r} has got a TTL"
         else:
-            assert_lives(inspector, name, seconds, since, slack=OUTLIVED / 2)
-
-    assert store.load_session("outlived") is None, "it ran out while the server was down"
-    assert "outlived" not in store.iter_sessions()
-    with pytest.raises(NoSuchSession):
-        store.get_ttl("outlived")
-    assert store.append_message("outlived", Message("user", "new")).position == 1
+            fault = misses(ends, seconds, seen.written[name], slack=OUTLIVED / 2)
+            assert fault is None, f"{name!r} {fault}"
 
 
 @contract("ttl-8")
@@ -215,7 +230,7 @@ def test_writers_go_on_during_a_sweep(
         slowest = 0.0
         with sweeping.one_by_one():
             for session_id in expired:
-                written = Span.of(partial(store.append_messages, session_id, turn("new")))
+                written = Span.of(partial(store.append_messages, session_id, turn("new", 1, 2)))
                 slowest = max(slowest, written.end - written.start)
             assert eventually(lambda: inspector.sessions() == set(expired))
     assert slowest < QUICK, "a writer waited for the sweeper"
@@ -236,7 +251,7 @@ def test_a_dead_sweeper_changes_no_answer(
     store = open_store(ttl=0.010)
     with sweeping.dead():
         for session_id in ("read", "deleted", "begun anew"):
-            store.append_messages(session_id, turn("old"))
+            store.append_messages(session_id, turn("old", 1, 2))
             store.save_context(session_id, {"old": True})
         time.sleep(0.012)
         assert inspector.present("read"), (
