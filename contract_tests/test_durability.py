@@ -22,7 +22,7 @@ from harness.servers import Server
 
 pytestmark = needs("history", "context", "ttl", "lock")
 
-EVENTS = [pytest.param(event, marks=needs(event)) for event in ("restart", "kill")]
+EVENTS = [pytest.param(event, marks=needs(event)) for event in ("restart", "kill", "power_cut")]
 over_events = pytest.mark.parametrize("event", EVENTS, scope="session")
 
 
@@ -56,7 +56,11 @@ def outages(
                     openings,
                     lambda name: software.inspector(server.url, namespace(event, name)),
                 )
-                happens = {"restart": server.stop, "kill": server.kill}[event]
+                happens = {
+                    "restart": server.stop,
+                    "kill": server.kill,
+                    "power_cut": server.power_cut,
+                }[event]
                 done[event] = break_under_load(
                     stores, happens, server.start, pytestconfig.stash[SEED]
                 )

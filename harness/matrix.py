@@ -320,6 +320,7 @@ CAPABILITIES = {
     "sweeper": "expired sessions are deleted by a sweeper",
     "active_expiry": "expired sessions go although nobody touches them",
     "restart": "the server can be stopped and started again with its data",
+    "power_cut": "the server can lose its power, and what it had not synced with it",
     "kill": "the server can be killed with SIGKILL and started again with its data",
     "record_limit": "the server can be told to refuse long values",
     "accounts": "the server has accounts whose rights can be limited",

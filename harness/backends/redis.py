@@ -80,15 +80,17 @@ class RedisBackend:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
 
-    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
+    def prepare(
+        self, program: Path, directory: Path, data: Path, password: str, user: str | None
+    ) -> None:
         """Put the password into a file, so that it stands in no process list."""
         write_secret(directory / "server.conf", f"requirepass {password}\n", user)
 
-    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
+    def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
         return [
             str(program),
             str(directory / "server.conf"),
-            *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)),
+            *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
         ]
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = struct.pack("I", 2)
+MOUNT_POINT = "disk"
 SIZE_MB = 256
 """A sparse file: it takes what is written, not its size."""
 
@@ -46,8 +47,9 @@ class Disk:
     """One disk in a directory of its own. Nothing outside that directory is touched."""
 
     def __init__(self, directory: Path, size_mb: int = SIZE_MB) -> None:
+        self._directory = directory
         self._image = directory / "disk.ext4"
-        self.mount_point = directory / "disk"
+        self.mount_point = directory / MOUNT_POINT
         self._ballast = self.mount_point / "ballast"
         with self._image.open("wb") as image:
             image.truncate(size_mb * 1024 * 1024)
@@ -65,7 +67,7 @@ class Disk:
 
     def restore_power(self) -> None:
         """Mount again, replaying the journal. No process may have files open on it any more."""
-        self._unmount()
+        unmount(self._directory)
         self._mount()
 
     def fill(self) -> None:
@@ -78,19 +80,14 @@ class Disk:
         """Give the space back."""
         self._ballast.unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Unmount and delete. Doing so twice is fine."""
-        if self.mount_point.is_mount():
-            self._unmount()
-        self._image.unlink(missing_ok=True)
-        if self.mount_point.exists():
-            self.mount_point.rmdir()
-
     def _mount(self) -> None:
         _run("mount", "-o", "loop,noatime", str(self._image), str(self.mount_point))
 
-    def _unmount(self) -> None:
-        _run("umount", str(self.mount_point))
+
+def unmount(directory: Path) -> None:
+    """Unmount the disk in a directory, if there is one. Its file goes with the directory."""
+    if (directory / MOUNT_POINT).is_mount():
+        _run("umount", str(directory / MOUNT_POINT))
 
 
 def _run(*command: str) -> None:

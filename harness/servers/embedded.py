@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 
 from harness.backends import Backend
+from harness.faults.disk import Disk, unmount
+from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.ownership import abandoned_directories, private_directory
@@ -49,13 +51,14 @@ class EmbeddedServer:
         self.url = backend.url("127.0.0.1", self._port, self._password)
         self._user = _unprivileged_user()
         self._directory: Path | None = None
+        self._disk: Disk | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         if self._directory is None:
             self._directory = self._prepared()
         command = self._backend.local_command(
-            self._program, self._directory, self._port, self._password
+            self._program, self._directory, self._data, self._port
         )
         command += self._backend.arguments(self._cell.settings)
         try:
@@ -80,15 +83,29 @@ class EmbeddedServer:
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
+    def power_cut(self) -> None:
+        assert self._disk is not None
+        self._disk.cut_power()
+        self.kill()
+        self._disk.restore_power()
+
+    def cannot(self, event: str) -> str | None:
+        return disk_fault() if event == "power_cut" else None
+
     def remove(self) -> None:
         if self._process is not None:
             self._end(signal.SIGKILL)
         if self._directory is not None:
-            _delete(self._directory)
+            delete_directory(self._directory)
             self._directory = None
 
     def logs(self) -> str:
         return self._log.read_text(errors="replace") if self._directory else ""
+
+    @property
+    def _data(self) -> Path:
+        assert self._directory is not None
+        return self._disk.mount_point if self._disk else self._directory / "data"
 
     @property
     def _log(self) -> Path:
@@ -112,14 +129,18 @@ class EmbeddedServer:
     def _prepared(self) -> Path:
         directory: Path | None = None
         try:
-            directory = private_directory()
+            directory = self._directory = private_directory()
             self._program = _reachable(self._program, self._user, directory)
+            self._disk = None if disk_fault() else Disk(directory)
+            self._data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
-            self._backend.prepare(self._program, directory, self._password, self._user)
+                shutil.chown(self._data, self._user)
+            self._backend.prepare(self._program, directory, self._data, self._password, self._user)
         except BaseException as error:
             if directory is not None:
-                _delete(directory)
+                delete_directory(directory)
+                self._directory = None
             if isinstance(error, OSError | subprocess.CalledProcessError):
                 said = f"{self._cell.id}: no data directory: {_said(error)}"
                 raise StartError(said) from error
@@ -145,7 +166,7 @@ def sweep() -> list[str]:
     """Delete the directories whose owner is gone (its servers died with it); return them."""
     abandoned = abandoned_directories()
     for directory in abandoned:
-        _delete(directory)
+        delete_directory(directory)
     return [str(directory) for directory in abandoned]
 
 
@@ -163,9 +184,10 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _delete(directory: Path) -> None:
+def delete_directory(directory: Path) -> None:
     """Delete a dead server's directory; its last children may still be writing to it."""
     remove_segment(directory)
+    unmount(directory)
     deadline = time.monotonic() + DELETE_SECONDS
     shutil.rmtree(directory, ignore_errors=True)
     while directory.exists() and time.monotonic() < deadline:
