@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
 from harness.servers import NotRunError, Server, StartError
+from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import owner
 from harness.tables import MatrixError
 
@@ -29,7 +32,9 @@ SERVER = pytest.StashKey[Server]()
 FACTS = pytest.StashKey[Facts]()
 FOLDER = pytest.StashKey[Path]()
 REPORT = pytest.StashKey[CellFolder]()
+TEMPORARY = pytest.StashKey[Path]()
 SEED = pytest.StashKey[int]()
+LONGEST_SOCKET_PATH = 100
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -64,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"the report cannot be written: {error}") from error
     config.option.report_log = str(folder / RESULTS)
+    _keep_temporary_files_together(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -113,6 +119,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             log.touch(mode=0o600)
             log.write_text(server.logs(), encoding="utf-8")
         server.remove()
+    if TEMPORARY in config.stash:
+        delete(config.stash[TEMPORARY])
     config.stash[REPORT].release()
 
 
@@ -138,6 +146,19 @@ def server(pytestconfig: pytest.Config) -> Server:
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """Random choices that depend on the seed and the test alone."""
     return random.Random(f"{request.config.stash[SEED]}:{request.node.name}")
+
+
+def _keep_temporary_files_together(config: pytest.Config) -> None:
+    """Put all temporary files of this process into one directory, which a sweep knows.
+
+    multiprocessing has a socket there; where its path would be too long, all stays as it is.
+    """
+    try:
+        directory = config.stash[TEMPORARY] = private_directory()
+    except OSError as error:
+        raise pytest.UsageError(f"no temporary directory: {error}") from error
+    if len(f"{directory}/pymp-12345678/listener-12345678") < LONGEST_SOCKET_PATH:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(directory)
 
 
 def _interrupted(_signum: int, _frame: object) -> None:

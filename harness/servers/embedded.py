@@ -19,13 +19,11 @@ import psutil
 from harness.backends import Backend
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
-from harness.servers.ownership import abandoned_directories, private_directory
-from harness.servers.shared_memory import remove_segment
+from harness.servers.directories import delete, private_directory
 
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
-DELETE_SECONDS = 5.0
 
 
 class EmbeddedServer:
@@ -84,7 +82,7 @@ class EmbeddedServer:
         if self._process is not None:
             self._end(signal.SIGKILL)
         if self._directory is not None:
-            _delete(self._directory)
+            delete(self._directory)
             self._directory = None
 
     def logs(self) -> str:
@@ -119,7 +117,7 @@ class EmbeddedServer:
             self._backend.prepare(self._program, directory, self._password, self._user)
         except BaseException as error:
             if directory is not None:
-                _delete(directory)
+                delete(directory)
             if isinstance(error, OSError | subprocess.CalledProcessError):
                 said = f"{self._cell.id}: no data directory: {_said(error)}"
                 raise StartError(said) from error
@@ -141,14 +139,6 @@ class EmbeddedServer:
         _wait_until_gone(family)
 
 
-def sweep() -> list[str]:
-    """Delete the directories whose owner is gone (its servers died with it); return them."""
-    abandoned = abandoned_directories()
-    for directory in abandoned:
-        _delete(directory)
-    return [str(directory) for directory in abandoned]
-
-
 def _wait_until_gone(processes: list[psutil.Process]) -> None:
     """Wait for processes that are not ours to reap: init may leave them as zombies for seconds."""
     deadline = time.monotonic() + 10
@@ -161,16 +151,6 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _delete(directory: Path) -> None:
-    """Delete a dead server's directory; its last children may still be writing to it."""
-    remove_segment(directory)
-    deadline = time.monotonic() + DELETE_SECONDS
-    shutil.rmtree(directory, ignore_errors=True)
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _said(error: OSError | subprocess.CalledProcessError) -> str:
