@@ -246,10 +246,12 @@ class PostgresInspector:
         raise NotImplementedError("matrix.toml says that Postgres lacks record_limit")
 
     def fresh_url(self) -> str:
-        database = f"fresh_{uuid4().hex[:12]}"
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        self._databases.append(database)
-        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
+        return self._new_database(sql.SQL(""))
+
+    def narrow_url(self) -> str:
+        return self._new_database(
+            sql.SQL("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        )
 
     def close(self) -> None:
         for schema in self._schemas:
@@ -260,6 +262,12 @@ class PostgresInspector:
             self._run(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
         if self._connection is not None:
             self._connection.close()
+
+    def _new_database(self, options: sql.SQL) -> str:
+        database = f"fresh_{uuid4().hex[:12]}"
+        self._run(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(database), options))
+        self._databases.append(database)
+        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
 
     def _named(self, session_id: str) -> tuple[bytes, bytes]:
         return self._namespace, session_id.encode()

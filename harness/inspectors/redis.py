@@ -206,6 +206,9 @@ class RedisInspector:
     def fresh_url(self) -> str:
         return self._url  # Redis needs no schema, and every test has a namespace of its own
 
+    def narrow_url(self) -> str:
+        return self._url  # Redis keeps bytes and knows no encoding
+
     def close(self) -> None:
         if self._planted:
             self._client.delete(*self._planted)
