@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,10 @@ SERVER = pytest.StashKey[Server]()
 FACTS = pytest.StashKey[Facts]()
 FOLDER = pytest.StashKey[Path]()
 REPORT = pytest.StashKey[CellFolder]()
-TEMPORARY = pytest.StashKey[Path]()
 SEED = pytest.StashKey[int]()
 LONGEST_SOCKET_PATH = 100
+AFTER_MULTIPROCESSING = -200
+"""It deletes its own directory at exit, with the priority -100."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"the report cannot be written: {error}") from error
     config.option.report_log = str(folder / RESULTS)
-    _keep_temporary_files_together(config)
+    _keep_temporary_files_together()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -106,12 +108,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Show only where the run was interrupted: all else takes longer than nox waits."""
+    excinfo.traceback = excinfo.traceback[-2:]
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the server, also after an interrupt, and keep its log."""
     if REPORT not in config.stash:
         return
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # nothing may interrupt this
+    _ignore_signals()  # nothing may interrupt this
     server = config.stash.get(SERVER, None)
     if server is not None:
         with suppress(OSError):  # a full disk keeps no log; the server must go all the same
@@ -119,8 +126,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             log.touch(mode=0o600)
             log.write_text(server.logs(), encoding="utf-8")
         server.remove()
-    if TEMPORARY in config.stash:
-        delete(config.stash[TEMPORARY])
     config.stash[REPORT].release()
 
 
@@ -148,21 +153,27 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(f"{request.config.stash[SEED]}:{request.node.name}")
 
 
-def _keep_temporary_files_together(config: pytest.Config) -> None:
+def _keep_temporary_files_together() -> None:
     """Put all temporary files of this process into one directory, which a sweep knows.
 
     multiprocessing has a socket there; where its path would be too long, all stays as it is.
     """
     try:
-        directory = config.stash[TEMPORARY] = private_directory()
+        directory = private_directory()
     except OSError as error:
         raise pytest.UsageError(f"no temporary directory: {error}") from error
+    Finalize(None, delete, args=[directory], exitpriority=AFTER_MULTIPROCESSING)
     if len(f"{directory}/pymp-12345678/listener-12345678") < LONGEST_SOCKET_PATH:
         tempfile.tempdir = os.environ["TMPDIR"] = str(directory)
 
 
 def _interrupted(_signum: int, _frame: object) -> None:
     """Let SIGTERM (nox ending its sessions) clean up as Ctrl-C does; once, or it never would."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    """Do nothing on signals. With SIG_IGN, Python complains about one that is on its way."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)

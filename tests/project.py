@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Project:
         self.reports = folder / "reports"
         self.temporary = Path(tempfile.mkdtemp(prefix="hygiene-"))
         self.temporary.chmod(0o755)  # servers that do not run as root have to get through
+        self._started: list[subprocess.Popen[str]] = []
         folder.mkdir(exist_ok=True)
         for name in NEEDED:
             shutil.copy2(ROOT / name, folder / name)
@@ -60,7 +62,7 @@ class Project:
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command in the folder; what it prints can be read from its stdout."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment(**environment),
@@ -71,14 +73,13 @@ class Project:
             start_new_session=True,
             preexec_fn=_interruptible,  # noqa: PLW1509 - one call, no locks
         )
+        self._started.append(process)
+        return process
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the folder to its end."""
         process = self.start(*command, **environment)
-        try:
-            printed, _ = process.communicate(timeout=SECONDS)
-        finally:
-            process.kill()
+        printed, _ = process.communicate(timeout=SECONDS)
         return subprocess.CompletedProcess(command, process.returncode, printed)
 
     def nox(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -92,7 +93,10 @@ class Project:
     def close(self) -> None:
         """Kill what still runs, and delete the temporary folder."""
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        for started in self._started:
+            started.communicate()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def _is_ours(self, process: psutil.Process) -> bool:

@@ -1,7 +1,8 @@
-"""Directories that a run has in the temporary one, and those that killed runs left there."""
+"""Directories and semaphores of runs, and those that killed runs left."""
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import tempfile
 import time
@@ -13,13 +14,21 @@ from harness.servers.shared_memory import remove_segment
 PREFIX = "memory-matrix-"
 SHARED = Path(tempfile.gettempdir())
 """Where all runs have their directories, wherever this one puts its temporary files later."""
+SEMAPHORES = Path("/dev/shm")  # noqa: S108 - where Linux has them
 DELETE_SECONDS = 5.0
 
 
 def private_directory() -> Path:
     """Return a new directory, marked with this process."""
-    mark = owner().replace("/", "@")
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{mark}@", dir=SHARED))
+    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}@", dir=SHARED))
+
+
+def mark_semaphores() -> None:
+    """Mark the semaphores of multiprocessing with this process, for those that start later.
+
+    Its own process that removes them is killed with ours when a whole group is.
+    """
+    multiprocessing.current_process()._config["semprefix"] = f"/{_prefix()}@"  # type: ignore[attr-defined] # noqa: SLF001 - there is no other way to name them
 
 
 def delete(directory: Path) -> None:
@@ -34,11 +43,18 @@ def delete(directory: Path) -> None:
 
 def sweep() -> list[str]:
     """Delete the directories whose owner is gone (its servers died with it); return them."""
+    for path in SEMAPHORES.glob(f"sem.{PREFIX}*"):
+        if is_gone(_mark(path)):
+            path.unlink(missing_ok=True)
     abandoned = [path for path in SHARED.glob(f"{PREFIX}*") if is_gone(_mark(path))]
     for directory in abandoned:
         delete(directory)
     return [str(directory) for directory in abandoned]
 
 
+def _prefix() -> str:
+    return PREFIX + owner().replace("/", "@")
+
+
 def _mark(path: Path) -> str:
-    return "/".join(path.name.removeprefix(PREFIX).split("@")[:3])
+    return "/".join(path.name.partition(PREFIX)[2].split("@")[:3])
