@@ -76,7 +76,8 @@ def test_cancelled_call_leaves_no_reply_behind(
     """
     with asyncio.Runner() as runner:
         cancelled = runner.run(_cancel_everywhere(async_store))
-    assert cancelled >= 3, "too few calls were still under way when they were cancelled"
+    # Before it began and in its first wait; how many more depends on how fast the server is.
+    assert cancelled >= 2, "too few calls were still under way when they were cancelled"
 
     stored = [raw.message_id for raw in inspector.messages("cancelled")]
     for step in STEPS:
