@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -142,14 +143,18 @@ class DockerServer:
 @cache
 def daemon_fault() -> str | None:
     """Return why no Docker daemon answers, or None if one does."""
+    where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     try:
+        if where.startswith("unix://"):  # docker leaves a socket open that cannot connect
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(where.removeprefix("unix://"))
         client = docker.from_env(timeout=5)
         try:
             client.ping()
         finally:
             client.close()
-    except FAULTS as error:
-        return f"{os.environ.get('DOCKER_HOST', 'the local socket')}: {_cause(error)}"
+    except (OSError, *FAULTS) as error:
+        return f"{where}: {_cause(error)}"
     return None
 
 

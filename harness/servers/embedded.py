@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import secrets
@@ -24,6 +25,7 @@ from harness.servers.directories import delete, private_directory
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
+LEAST_SPACE = 1024**2
 
 
 class EmbeddedServer:
@@ -60,17 +62,12 @@ class EmbeddedServer:
             process = self._process = self._launched(command, self._directory)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartError(f"{self._cell.id}: {command[0]} does not start: {error}") from error
-        try:
-            wait_until_serving(
-                self._cell.id,
-                lambda: self._backend.check(self.url),
-                lambda: process.poll() is None,
-                self.logs,
-            )
-        except StartError as error:
-            if os.statvfs(self._directory).f_bavail == 0:  # where the log finds no room either
-                raise StartError(f"{error}\nno space left in {self._directory}") from error
-            raise
+        wait_until_serving(
+            self._cell.id,
+            lambda: self._backend.check(self.url),
+            lambda: process.poll() is None,
+            self.logs,
+        )
 
     def stop(self) -> None:
         self._end(signal.SIGTERM if self._backend.program == "redis-server" else signal.SIGINT)
@@ -111,6 +108,7 @@ class EmbeddedServer:
         directory: Path | None = None
         try:
             directory = private_directory()
+            _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
             if self._user:
                 shutil.chown(directory, self._user)
@@ -151,6 +149,12 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _require_space(directory: Path) -> None:
+    """Raise OSError where the disk is full: Redis would start there, and refuse every write."""
+    if shutil.disk_usage(directory).free < LEAST_SPACE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
 
 
 def _said(error: OSError | subprocess.CalledProcessError) -> str:
