@@ -137,7 +137,7 @@ def test_a_session_is_read_as_of_one_moment(store: MemoryStore, open_store: Open
     # the delete between them show the second step without the first, which never was.
     # Which read comes first decides in which lives, so they take turns. Two reads were
     # caught 4 to 59 times in 60 lives on two cores.
-    lives, writer, ended = 40, open_store(), threading.Event()
+    lives, writer, ended = 30, open_store(), threading.Event()
 
     def live() -> list[Session]:
         try:

@@ -105,7 +105,6 @@ def test_what_cannot_come_back_is_refused(store: MemoryStore, inspector: Inspect
     context, messages = inspector.context(SESSION), inspector.messages(SESSION)
     writes: dict[str, Any] = {
         "save_context": lambda bad: store.save_context(SESSION, {"deep": [1, {"here": bad}]}),
-        "update_context": lambda bad: store.update_context(SESSION, lambda _: {"here": bad}),
         "append_messages": lambda bad: store.append_messages(
             SESSION, [Message("user", "fine"), Message("user", "", metadata={"here": bad})]
         ),

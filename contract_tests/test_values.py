@@ -143,7 +143,7 @@ ANYTHING = st.recursive(
 SETTINGS = hypothesis.settings(
     database=None,
     deadline=None,
-    max_examples=25,
+    max_examples=15,
     phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
     suppress_health_check=list(hypothesis.HealthCheck),  # they judge a machine's pace, not a store
 )
