@@ -8,6 +8,7 @@ import random
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.util import Finalize
@@ -136,9 +137,11 @@ def cell(pytestconfig: pytest.Config) -> Cell:
 
 
 @pytest.fixture(scope="session")
-def software(cell: Cell) -> Backend:
+def software(cell: Cell) -> Iterator[Backend]:
     """The cell's server software."""
-    return backend(cell.backend)
+    software = backend(cell.backend)
+    yield software
+    software.close()
 
 
 @pytest.fixture(scope="session")
