@@ -20,7 +20,7 @@ def settle(reports: Path, run: str) -> None:
     """
     folders = [path.parent for path in reports.glob(f"*/{FILE}") if _of(path.parent, run)]
     deadline = time.monotonic() + SETTLE_SECONDS
-    while any(not is_gone(read_outcome(folder).owner) for folder in folders):
+    while any(_lives(read_outcome(folder).owner) for folder in folders):
         if time.monotonic() > deadline:
             return
         time.sleep(0.02)
@@ -30,6 +30,10 @@ def settle(reports: Path, run: str) -> None:
             write_outcome(folder, replace(outcome, outcome="error"))
     if any(outcome.outcome in {"running", "error"} for outcome in found.values()):
         sweep_all()  # an interrupted cell may have been killed while it cleaned up
+
+
+def _lives(owner: str) -> bool:
+    return bool(owner) and not is_gone(owner)
 
 
 def _of(folder: Path, run: str) -> Outcome | None:
