@@ -151,4 +151,5 @@ def _lacking(cell: Cell, row: Store | None, capability: str) -> str | None:
     if capability in FEATURES:
         offers = row is None or row.features is None or capability in row.features
         return None if offers else f"the store does not offer {capability}"
-    return cell.lacks.get(capability)
+    of_store = row.lacks.get(capability) if row else None
+    return of_store or cell.lacks.get(capability)

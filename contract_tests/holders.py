@@ -7,6 +7,7 @@ from harness.crowd import meet
 from harness.histories import LockHistory
 from harness.histories.locks import LockRecord
 from harness.opening import Opening
+from stores.errors import LeaseLost
 from stores.interface import MemoryStore
 
 TURNS = 6
@@ -19,13 +20,16 @@ def hold_in_turns(store: MemoryStore, history: LockHistory, worker: str, session
     """Hold the lock again and again; count each time, which goes wrong where two hold it."""
     for _ in range(TURNS):
         hold = history.acquire(worker, lease=LONG)
-        with hold, store.lock(session_id, lease=LONG, wait=LONG) as lease:
-            hold.acknowledged(lease.token)
-            found = store.load_context(session_id)
-            count = found.value["count"] if found else 0
-            store.save_context(session_id, {"count": count + 1}, fence=lease.token)
-            hold.releasing()
-        hold.released()
+        try:
+            with hold, store.lock(session_id, lease=LONG, wait=LONG) as lease:
+                hold.acknowledged(lease.token)
+                found = store.load_context(session_id)
+                count = found.value["count"] if found else 0
+                store.save_context(session_id, {"count": count + 1})
+                hold.releasing()
+            hold.released()
+        except LeaseLost:
+            continue  # the history tells who else held it
 
 
 def hold_in_process(opening: Opening, worker: str, session_id: str) -> LockRecord:

@@ -35,6 +35,8 @@ OUTLIVED = 0.150
 """Seconds: a TTL that runs out while the server is down."""
 MANY = 40
 """Sessions to sweep one by one: some 20 ms of a sweeper's time."""
+LATE = 0.010
+"""Seconds that a sweeper waits for each reply, while a writer makes ten writes."""
 QUICK = 1.0
 """Seconds: a write that waits for nobody takes a thousandth of it."""
 
@@ -197,7 +199,7 @@ def test_the_sweeper_deletes_in_batches_and_waits_for_nobody(
     store.append_message("lives", Message("user", "hi"))
     expired = {f"expired {number}" for number in range(MANY)}
     with sweeping.dead():
-        inspector.plant_sessions([*expired, "held"], b"{}", ttl=0.001)
+        inspector.plant_sessions(["held", *expired], b"{}", ttl=0.001)
         time.sleep(0.002)
         left: list[int] = []
 
@@ -205,10 +207,10 @@ def test_the_sweeper_deletes_in_batches_and_waits_for_nobody(
             left.append(len(inspector.sessions()))
             return left[-1] == 2
 
-        with inspector.uncommitted_append("held", b"{}"), sweeping.one_by_one():
+        with inspector.uncommitted_append("held", b"{}"), sweeping.without_pause(batch=1):
             assert eventually(only_two_left), f"{left[-1] - 2} were not swept while one was locked"
         assert set(left) - {2, MANY + 2}, f"swept all at once: {left} were there"
-        with sweeping.one_by_one():
+        with sweeping.without_pause(batch=1):
             assert eventually(lambda: not inspector.present("held"))
     assert inspector.sessions() == {"lives"}
 
@@ -216,27 +218,33 @@ def test_the_sweeper_deletes_in_batches_and_waits_for_nobody(
 @contract("ttl-8")
 @needs("sweeper")
 def test_writers_go_on_during_a_sweep(
-    sweeping: Sweeping, open_store: OpenStore, inspector: Inspector
+    sweeping: Sweeping, proxied: Proxied, open_store: OpenStore, inspector: Inspector
 ) -> None:
     """A sweep makes no writer wait, and never deletes a session that began anew meanwhile.
 
     Look for a sweeper that chooses expired sessions first, and deletes them later by their id.
     """
     store = open_store(ttl=60)
-    expired = [f"expired {number}" for number in range(MANY)]
+    expired = [f"expired {number}" for number in range(10 * MANY)]
+    began: list[str] = []
+    slowest = 0.0
     with sweeping.dead():
-        inspector.plant_sessions([*expired, *(f"more {one}" for one in expired)], b"{}", ttl=0.001)
+        inspector.plant_sessions([*expired, "never written"], b"{}", ttl=0.001)
         time.sleep(0.002)
-        slowest = 0.0
-        with sweeping.one_by_one():
+        # A late reply gives writers time between what a sweeper asks and what it does then.
+        late, sweep = proxied.proxy.delay(LATE), sweeping.without_pause(batch=500, url=proxied.url)
+        with late, sweep:
             for session_id in expired:
                 written = Span.of(partial(store.append_messages, session_id, turn("new", 1, 2)))
                 slowest = max(slowest, written.end - written.start)
-            assert eventually(lambda: inspector.sessions() == set(expired))
+                began.append(session_id)
+                if not inspector.present("never written"):
+                    break
+            assert eventually(lambda: not inspector.present("never written")), "nothing was swept"
     assert slowest < QUICK, "a writer waited for the sweeper"
-    for session_id in expired:
-        assert [record.position for record in inspector.messages(session_id)] == [1, 2]
-        assert inspector.context(session_id) is None
+    assert inspector.sessions() == set(began), "what began anew was swept, or what had expired not"
+    positions = [[record.position for record in inspector.messages(one)] for one in began]
+    assert positions == [[1, 2]] * len(began)
 
 
 @contract("ttl-8")

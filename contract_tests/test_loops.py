@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from contract_tests.fix_stores import NOT_APPLICABLE
 from contract_tests.forks import HANG_SECONDS, use_and_fork, use_on_loop
 from harness.contracts import contract, needs
 from harness.crowd import together
@@ -32,13 +31,12 @@ def async_store(opening: Opening) -> AsyncMemoryStore:
     """A store with one connection, which is not behind a sync face."""
     options = {**opening.options, "max_connections": 1, "timeout": STORE_SECONDS}
     store = replace(opening, options=options).native()
-    if isinstance(store, AsyncMemoryStore):
-        return store
-    store.close()
-    pytest.skip(NOT_APPLICABLE + "the store blocks: it has neither event loops nor tasks")
+    assert isinstance(store, AsyncMemoryStore), "it blocks: say in its row that it lacks tasks"
+    return store
 
 
 @contract("con-6")
+@needs("tasks")
 def test_store_used_from_two_event_loops(async_store: AsyncMemoryStore) -> None:
     """A store used from one event loop after another, and from two at once, works or refuses.
 
@@ -67,6 +65,7 @@ def test_store_used_after_a_fork(opening: Opening, worker_processes: ProcessPool
 
 
 @contract("con-7")
+@needs("tasks")
 def test_cancelled_call_leaves_no_reply_behind(
     async_store: AsyncMemoryStore, inspector: Inspector
 ) -> None:
@@ -76,7 +75,8 @@ def test_cancelled_call_leaves_no_reply_behind(
     """
     with asyncio.Runner() as runner:
         cancelled = runner.run(_cancel_everywhere(async_store))
-    assert cancelled >= 3, "too few calls were still under way when they were cancelled"
+    # Before it began and in its first wait; how many more depends on how fast the server is.
+    assert cancelled >= 2, "too few calls were still under way when they were cancelled"
 
     stored = [raw.message_id for raw in inspector.messages("cancelled")]
     for step in STEPS:

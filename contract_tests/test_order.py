@@ -47,34 +47,33 @@ def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 @contract("conv-3")
-@pytest.mark.parametrize("clock", CLOCKS)
 def test_no_clients_clock_decides_the_order(
-    open_store: OpenStore, inspector: Inspector, in_zone: pytest.MonkeyPatch, clock: str
+    open_store: OpenStore, inspector: Inspector, in_zone: pytest.MonkeyPatch
 ) -> None:
     """Equal client timestamps, a clock that is behind, another time zone or DST never reorder.
 
     Whether history is sorted by position, and both times keep their time zone.
     """
-    said = [Message("user", f"{n}", created_at=at) for n, at in enumerate(CLOCKS[clock])]
-    stored: list[StoredMessage] = []
     stores: list[MemoryStore] = []
     for zone in ("Pacific/Kiritimati", "America/St_Johns"):
         in_zone.setenv("TZ", zone)
         time.tzset()
         stores.append(open_store(url=inspector.url_in_zone(zone)))
         stores[-1].ping()
-    for number, message in enumerate(said):
-        stored.append(stores[number % 2].append_message(SESSION, message))
-
-    assert [message.position for message in stored] == list(range(1, len(said) + 1))
-    for reader in stores:
-        history = reader.get_history(SESSION)
-        assert [message.message for message in history] == said
-        assert history == stored
-    times = [message.stored_at for message in stored]
-    assert times == sorted(times)
-    assert {at.utcoffset() for at in times} == {timedelta(0)}
-    assert abs(times[-1] - datetime.now(UTC)) < timedelta(hours=1), "stored_at is in another zone"
+    for clock, moments in CLOCKS.items():
+        said = [Message("user", f"{n}", created_at=at) for n, at in enumerate(moments)]
+        stored = [
+            stores[number % 2].append_message(clock, message) for number, message in enumerate(said)
+        ]
+        assert [message.position for message in stored] == list(range(1, len(said) + 1)), clock
+        for reader in stores:
+            history = reader.get_history(clock)
+            assert [message.message for message in history] == said, clock
+            assert history == stored, clock
+        times = [message.stored_at for message in stored]
+        assert times == sorted(times)
+        assert {at.utcoffset() for at in times} == {timedelta(0)}
+        assert abs(times[-1] - datetime.now(UTC)) < timedelta(hours=1), "stored_at is elsewhere"
 
 
 @contract("conv-4")

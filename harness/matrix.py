@@ -50,6 +50,7 @@ class Store:
     backend: str
     features: frozenset[str] | None = None
     requires: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ def _store(name: str, table: Table, backends: list[str]) -> Store:
         backend=table.choice("backend", backends),
         features=table.optional_texts("features", FEATURES),
         requires=tuple(table.texts("requires", ())),
+        lacks=table.text_table("lacks", CAPABILITIES),
     )
     table.done()
     return store
@@ -315,6 +317,7 @@ LANES = ("fast", "smoke", "matrix")
 BACKENDS = ("redis", "postgres")
 FEATURES = ("history", "context", "sessions", "ttl", "lock")
 CAPABILITIES = {
+    "tasks": "the store is awaited, on an event loop, by tasks that may be cancelled",
     "open_transactions": "one client's half-done work can meet another's",
     "isolation_levels": "the server has transaction isolation levels to choose from",
     "sweeper": "expired sessions are deleted by a sweeper",

@@ -49,7 +49,10 @@ class Backend(Protocol):
         """Return a setting's value in the form in which the server gives it back."""
 
     def inspector(self, url: str, namespace: str) -> Inspector:
-        """Return raw access to a namespace."""
+        """Return raw access to a namespace; those of one URL share a connection."""
+
+    def close(self) -> None:
+        """Close the inspectors' connections."""
 
     def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
         """Return what deletes expired sessions, in the block, for rows with ``sweep_every``."""

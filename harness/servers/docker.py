@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -25,8 +26,8 @@ from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
-from harness.servers.embedded import delete_directory
-from harness.servers.ownership import LABEL, is_gone, owner, private_directory
+from harness.servers.directories import delete, private_directory
+from harness.servers.ownership import LABEL, is_gone, owner
 
 # Registries are swapped by matrix.toml and MATRIX_REGISTRY; this prefix mangles names.
 testcontainers_config.hub_image_name_prefix = ""
@@ -97,7 +98,7 @@ class DockerServer:
     def remove(self) -> None:
         self._remove_container()
         if self._directory is not None:
-            delete_directory(self._directory)
+            delete(self._directory)
             self._directory = None
 
     def _remove_container(self) -> None:
@@ -174,14 +175,18 @@ class DockerServer:
 @cache
 def daemon_fault() -> str | None:
     """Return why no Docker daemon answers, or None if one does."""
+    where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     try:
+        if where.startswith("unix://"):  # docker leaves a socket open that cannot connect
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(where.removeprefix("unix://"))
         client = docker.from_env(timeout=5)
         try:
             client.ping()
         finally:
             client.close()
-    except FAULTS as error:
-        return f"{os.environ.get('DOCKER_HOST', 'the local socket')}: {_cause(error)}"
+    except (OSError, *FAULTS) as error:
+        return f"{where}: {_cause(error)}"
     return None
 
 

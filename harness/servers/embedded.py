@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import secrets
@@ -17,17 +18,16 @@ from pathlib import Path
 import psutil
 
 from harness.backends import Backend
-from harness.faults.disk import Disk, unmount
+from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
-from harness.servers.ownership import abandoned_directories, private_directory
-from harness.servers.shared_memory import remove_segment
+from harness.servers.directories import delete, private_directory
 
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
-DELETE_SECONDS = 5.0
+LEAST_SPACE = 1024**2
 
 
 class EmbeddedServer:
@@ -65,17 +65,12 @@ class EmbeddedServer:
             process = self._process = self._launched(command, self._directory)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartError(f"{self._cell.id}: {command[0]} does not start: {error}") from error
-        try:
-            wait_until_serving(
-                self._cell.id,
-                lambda: self._backend.check(self.url),
-                lambda: process.poll() is None,
-                self.logs,
-            )
-        except StartError as error:
-            if os.statvfs(self._directory).f_bavail == 0:  # where the log finds no room either
-                raise StartError(f"{error}\nno space left in {self._directory}") from error
-            raise
+        wait_until_serving(
+            self._cell.id,
+            lambda: self._backend.check(self.url),
+            lambda: process.poll() is None,
+            self.logs,
+        )
 
     def stop(self) -> None:
         self._end(signal.SIGTERM if self._backend.program == "redis-server" else signal.SIGINT)
@@ -96,7 +91,7 @@ class EmbeddedServer:
         if self._process is not None:
             self._end(signal.SIGKILL)
         if self._directory is not None:
-            delete_directory(self._directory)
+            delete(self._directory)
             self._directory = None
 
     def logs(self) -> str:
@@ -130,6 +125,7 @@ class EmbeddedServer:
         directory: Path | None = None
         try:
             directory = self._directory = private_directory()
+            _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
             self._disk = None if disk_fault() else Disk(directory)
             self._data.mkdir(exist_ok=True)
@@ -139,7 +135,7 @@ class EmbeddedServer:
             self._backend.prepare(self._program, directory, self._data, self._password, self._user)
         except BaseException as error:
             if directory is not None:
-                delete_directory(directory)
+                delete(directory)
                 self._directory = None
             if isinstance(error, OSError | subprocess.CalledProcessError):
                 said = f"{self._cell.id}: no data directory: {_said(error)}"
@@ -162,14 +158,6 @@ class EmbeddedServer:
         _wait_until_gone(family)
 
 
-def sweep() -> list[str]:
-    """Delete the directories whose owner is gone (its servers died with it); return them."""
-    abandoned = abandoned_directories()
-    for directory in abandoned:
-        delete_directory(directory)
-    return [str(directory) for directory in abandoned]
-
-
 def _wait_until_gone(processes: list[psutil.Process]) -> None:
     """Wait for processes that are not ours to reap: init may leave them as zombies for seconds."""
     deadline = time.monotonic() + 10
@@ -184,15 +172,10 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def delete_directory(directory: Path) -> None:
-    """Delete a dead server's directory; its last children may still be writing to it."""
-    remove_segment(directory)
-    unmount(directory)
-    deadline = time.monotonic() + DELETE_SECONDS
-    shutil.rmtree(directory, ignore_errors=True)
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        shutil.rmtree(directory, ignore_errors=True)
+def _require_space(directory: Path) -> None:
+    """Raise OSError where the disk is full: Redis would start there, and refuse every write."""
+    if shutil.disk_usage(directory).free < LEAST_SPACE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
 
 
 def _said(error: OSError | subprocess.CalledProcessError) -> str:
