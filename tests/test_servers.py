@@ -32,8 +32,8 @@ class Scripted(RedisBackend):
     def __init__(self, script: str) -> None:
         self._script = script
 
-    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
-        command = super().local_command(program, directory, port, password)
+    def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
+        command = super().local_command(program, directory, data, port)
         return ["/bin/sh", "-c", self._script, *command]
 
     def find_program(self, version: str) -> Path | None:
