@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.contracts import contract
+from harness.matrix import load
 from harness.polling import eventually
+from harness.servers.docker import sweep
+from harness.servers.ownership import LABEL, owner
 from tests.project import SUITE, Project
 from tests.runs import PASSES, Run
 from tests.traces import traces_of
@@ -61,9 +66,12 @@ def test_an_interrupted_run_leaves_nothing(run: Run, number: signal.Signals) -> 
 
 @contract("hyg-1")
 def test_a_killed_run_is_swept_by_the_next(run: Run, client: Any) -> None:
-    """SIGKILL leaves no process alive; the next run removes all else."""
+    """SIGKILL, of the run or of its whole group, leaves no process; the next run sweeps."""
     traces = run.in_the_middle()
-    run.process.kill()
+    if client is None:
+        run.process.kill()
+    else:
+        os.killpg(run.process.pid, signal.SIGKILL)
     run.end()
     assert eventually(lambda: not run.project.processes(), within=5), run.project.processes()
     run.project.write_contracts(PASSES)
@@ -97,6 +105,20 @@ def test_a_run_that_is_interrupted_at_its_start_leaves_nothing(
     assert not list(project.temporary.iterdir())
 
 
+@contract("hyg-1")
+def test_sweeps_at_the_same_time_do_not_disturb_each_other(daemon: Any) -> None:
+    """Parallel cells all sweep at their start; what one removes, another no longer finds."""
+    host = owner().partition("/")[0]
+    image = load().cell(CELLS["docker"]).image.reference("")
+    for _ in range(5):
+        daemon.api.create_container(image, labels={LABEL: f"{host}/999999999/1"})
+    with ThreadPoolExecutor(4) as pool:
+        removed = [name for names in pool.map(lambda _: sweep(), range(4)) for name in names]
+    assert len(removed) == len(set(removed))
+    dead = {"label": f"{LABEL}={host}/999999999/1"}
+    assert eventually(lambda: not daemon.api.containers(all=True, filters=dead), within=5)
+
+
 @contract("hyg-2")
 def test_two_runs_side_by_side_do_not_disturb_each_other(
     project: Project, tmp_path: Path, daemon: Any
@@ -106,8 +128,8 @@ def test_two_runs_side_by_side_do_not_disturb_each_other(
     try:
         runs = [Run.of_cell(one, daemon, CELLS["docker"]) for one in (project, other)]
         before = [run.in_the_middle() for run in runs]
-        sweep = project.run(*SUITE[:2], "harness.servers.sweep")
-        assert sweep.returncode == 0, sweep.stdout
+        swept = project.run(*SUITE[:2], "harness.servers.sweep")
+        assert swept.returncode == 0, swept.stdout
         after = [traces_of(run.project, daemon) for run in runs]
         assert [one.containers for one in after] == [one.containers for one in before]
         assert not before[0].ports & before[1].ports

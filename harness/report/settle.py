@@ -8,7 +8,6 @@ from pathlib import Path
 
 from harness.report.outcome import FILE, Outcome, read_outcome, write_outcome
 from harness.servers.ownership import is_gone
-from harness.servers.sweep import sweep_all
 
 SETTLE_SECONDS = 20.0
 
@@ -29,6 +28,8 @@ def settle(reports: Path, run: str) -> None:
         if outcome.outcome == "running":
             write_outcome(folder, replace(outcome, outcome="error"))
     if any(outcome.outcome in {"running", "error"} for outcome in found.values()):
+        from harness.servers.sweep import sweep_all  # noqa: PLC0415 - slow, and rarely needed
+
         sweep_all()  # an interrupted cell may have been killed while it cleaned up
 
 
