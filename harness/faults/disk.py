@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -47,7 +48,6 @@ class Disk:
     """One disk in a directory of its own. Nothing outside that directory is touched."""
 
     def __init__(self, directory: Path, size_mb: int = SIZE_MB) -> None:
-        self._directory = directory
         self._image = directory / "disk.ext4"
         self.mount_point = directory / MOUNT_POINT
         self._ballast = self.mount_point / "ballast"
@@ -67,14 +67,17 @@ class Disk:
 
     def restore_power(self) -> None:
         """Mount again, replaying the journal. No process may have files open on it any more."""
-        unmount(self._directory)
+        _run("umount", str(self.mount_point))
         self._mount()
 
     def fill(self) -> None:
-        """Take all free space with a ballast file."""
+        """Take all free space with a ballast file: most at once, the rest until it is refused."""
         free = shutil.disk_usage(self.mount_point).free
-        with self._ballast.open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, free - 4096)
+        with self._ballast.open("wb", buffering=0) as ballast, suppress(OSError):
+            os.posix_fallocate(ballast.fileno(), 0, free * 9 // 10)
+            ballast.seek(0, os.SEEK_END)
+            while True:
+                ballast.write(bytes(4096))
 
     def relieve(self) -> None:
         """Give the space back."""
@@ -84,10 +87,13 @@ class Disk:
         _run("mount", "-o", "loop,noatime", str(self._image), str(self.mount_point))
 
 
-def unmount(directory: Path) -> None:
-    """Unmount the disk in a directory, if there is one. Its file goes with the directory."""
+def abandon(directory: Path) -> None:
+    """Unmount the disk in a directory, if there is one, though somebody may still use it.
+
+    Its file goes with the directory, and its loop device with the last user.
+    """
     if (directory / MOUNT_POINT).is_mount():
-        _run("umount", str(directory / MOUNT_POINT))
+        _run("umount", "--lazy", str(directory / MOUNT_POINT))
 
 
 def _run(*command: str) -> None:

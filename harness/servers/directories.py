@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.faults.disk import unmount
+from harness.faults.disk import abandon
 from harness.servers.ownership import is_gone, owner
 from harness.servers.shared_memory import remove_segment
 
@@ -35,7 +35,7 @@ def mark_semaphores() -> None:
 def delete(directory: Path) -> None:
     """Delete the directory of a server that is dead; its last children may still write to it."""
     remove_segment(directory)
-    unmount(directory)
+    abandon(directory)
     deadline = time.monotonic() + DELETE_SECONDS
     shutil.rmtree(directory, ignore_errors=True)
     while directory.exists() and time.monotonic() < deadline:
