@@ -197,7 +197,7 @@ def _answer(listener: socket.socket, answer: bytes) -> None:
         while True:
             connection, _ = listener.accept()
             with connection:
-                connection.recv(1000)
-                connection.sendall(answer)
+                while connection.recv(1000) and answer:
+                    connection.sendall(answer)
     except OSError:
         return  # the test has closed the listener
