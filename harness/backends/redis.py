@@ -72,7 +72,7 @@ class RedisBackend:
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         if url not in self._clients:
-            self._clients[url] = Redis.from_url(url, socket_timeout=10, protocol=2)
+            self._clients[url] = Redis.from_url(url, socket_timeout=60, protocol=2)
         return RedisInspector(self._clients[url], url, namespace)
 
     def close(self) -> None:
