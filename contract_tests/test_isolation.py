@@ -18,10 +18,10 @@ from stores.interface import MemoryStore, Message
 
 BIG = 10_001
 """Messages: more than what Lua's unpack takes at once (8000)."""
-ROUNDS = 20
+ROUNDS = 12
 PAGED = 520
 """Sessions: more than a page of any listing."""
-CHURN = 20
+CHURN = 10
 EXPIRY = 0.002
 
 

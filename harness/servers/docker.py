@@ -35,7 +35,8 @@ testcontainers_config.hub_image_name_prefix = ""
 PORT_ATTEMPTS = 5
 CREATE_SECONDS = 2.0
 """How long Docker may go on creating a container whose request was interrupted."""
-NOT_FOUND, REMOVAL_IN_PROGRESS = 404, 409
+NOT_FOUND, CONFLICT = 404, 409
+"""A conflict is a removal that is under way, or a kill of what has ended."""
 FAULTS = (DockerException, RequestException)
 
 
@@ -88,7 +89,11 @@ class DockerServer:
     def power_cut(self) -> None:
         assert self._disk is not None
         self._disk.cut_power()
-        self.kill()
+        try:
+            self.kill()
+        except APIError as error:
+            if error.status_code != CONFLICT:
+                raise  # else it noticed first that its disk is gone, and ended
         self._wrapped().wait()
         self._disk.restore_power()
 
@@ -223,7 +228,7 @@ def _removed(remove: Callable[[], object]) -> bool:
     try:
         remove()
     except APIError as error:
-        if error.status_code in {NOT_FOUND, REMOVAL_IN_PROGRESS}:
+        if error.status_code in {NOT_FOUND, CONFLICT}:
             return False
         raise
     return True
