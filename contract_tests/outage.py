@@ -63,6 +63,8 @@ class Outage:
     token: int
     """Of a lock that was held before the event."""
     lives: dict[str, Life]
+    began_ns: int = 0
+    """time.monotonic_ns() before the first write."""
     event_ns: int = 0
     """time.monotonic_ns() just before the server was broken."""
     down_ns: int = 0
@@ -119,9 +121,13 @@ def break_under_load(
         for outage in outages.values():
             outage.event_ns, outage.down_ns = moment, time.monotonic_ns()
 
-    together([happen, *writers])
-    start()
+    began = time.monotonic_ns()
+    try:
+        together([happen, *writers])
+    finally:
+        start()
     for outage in outages.values():
+        outage.began_ns = began
         _look(outage)
     return outages
 

@@ -127,6 +127,8 @@ class PostgresInspector:
         finally:
             self._rows("RESET session_replication_role")
         self.set_last_position(session_id, count)
+        # Else the autovacuum would come for so many new rows, and its reads would count too.
+        self._rows("VACUUM (ANALYZE) agent_memory.messages")
 
     def plant_context(self, session_id: str, record: bytes) -> None:
         ((key,),) = self._rows(ENSURE, *self._named(session_id))

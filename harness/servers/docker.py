@@ -24,6 +24,7 @@ from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 from harness.backends import Backend
 from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
+from harness.faults.freeze import freeze
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.directories import delete, private_directory
@@ -88,7 +89,9 @@ class DockerServer:
 
     def power_cut(self) -> None:
         assert self._disk is not None
-        self._wrapped().pause()  # so that nothing is acknowledged after the cut
+        # Nothing may be acknowledged after the cut. (Docker's pause is slow to forget itself.)
+        self._wrapped().reload()
+        freeze(self._wrapped().attrs["State"]["Pid"])
         self._disk.cut_power()
         self.kill()
         self._wrapped().wait()

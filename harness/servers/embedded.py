@@ -20,6 +20,7 @@ import psutil
 from harness.backends import Backend
 from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
+from harness.faults.freeze import freeze
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.directories import delete, private_directory
@@ -81,10 +82,7 @@ class EmbeddedServer:
     def power_cut(self) -> None:
         assert self._disk is not None
         assert self._process is not None
-        server = psutil.Process(self._process.pid)
-        for process in (server, *server.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                process.suspend()  # so that nothing is acknowledged after the cut
+        freeze(self._process.pid)  # so that nothing is acknowledged after the cut
         self._disk.cut_power()
         self.kill()
         self._disk.restore_power()
