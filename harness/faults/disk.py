@@ -8,12 +8,14 @@ mount (Linux, fs/ext4/ioctl.c, EXT4_GOING_FLAGS_NOLOGFLUSH).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import struct
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from pathlib import Path
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = struct.pack("I", 2)
 MOUNT_POINT = "disk"
+RESTORE_SECONDS = 10.0
 SIZE_MB = 256
 """A sparse file: it takes what is written, not its size."""
 
@@ -66,9 +69,20 @@ class Disk:
             os.close(handle)
 
     def restore_power(self) -> None:
-        """Mount again, replaying the journal. No process may have files open on it any more."""
-        _run("umount", str(self.mount_point))
-        self._mount()
+        """Mount again, replaying the journal. No process may have files open on it any more.
+
+        A container that another run starts just now may hold a copy of all mounts for a
+        moment. While it does, the file system stays the dead one, mounted again or not.
+        """
+        deadline = time.monotonic() + RESTORE_SECONDS
+        while True:
+            _run("umount", str(self.mount_point))
+            self._mount()
+            if self._alive():
+                return
+            if time.monotonic() > deadline:
+                raise DiskError(f"something keeps {self.mount_point} from being mounted anew")
+            time.sleep(0.01)
 
     def fill(self) -> None:
         """Take all free space with a ballast file: most at once, the rest until it is refused."""
@@ -82,6 +96,17 @@ class Disk:
     def relieve(self) -> None:
         """Give the space back."""
         self._ballast.unlink(missing_ok=True)
+
+    def _alive(self) -> bool:
+        probe = self.mount_point / "probe"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return False
+            raise
+        return True
 
     def _mount(self) -> None:
         _run("mount", "-o", "loop,noatime", str(self._image), str(self.mount_point))
