@@ -24,6 +24,8 @@ EXCUSED = pytest.StashKey[bool]()
 """Of a contract that the cell's row makes not applicable."""
 RUN = uuid4().hex[:12]
 """Part of every namespace: two runs on one server never meet."""
+BY_URL = "url"
+"""The way to construct a store that every contract takes, unless it names another."""
 _numbers = itertools.count(1)
 
 
@@ -31,7 +33,12 @@ class OpenStore(Protocol):
     """Opens another store of the same adapter, closed after the test."""
 
     def __call__(
-        self, *, namespace: str | None = None, url: str | None = None, **options: Any
+        self,
+        *,
+        namespace: str | None = None,
+        url: str | None = None,
+        way: str = BY_URL,
+        **options: Any,
     ) -> MemoryStore: ...
 
 
@@ -76,6 +83,12 @@ def opening(store_row: Store, cell: Cell, server: Server, namespace: str) -> Ope
 
 
 @pytest.fixture
+def ways(store_row: Store) -> list[str]:
+    """The ways to construct the store, for `open_store`."""
+    return [BY_URL, *store_row.ways]
+
+
+@pytest.fixture
 def recording(request: pytest.FixtureRequest) -> Recording:
     """The calls that a failure's message shows."""
     recording = Recording()
@@ -84,15 +97,21 @@ def recording(request: pytest.FixtureRequest) -> Recording:
 
 
 @pytest.fixture
-def open_store(opening: Opening, loop: LoopThread, recording: Recording) -> Iterator[OpenStore]:
+def open_store(
+    store_row: Store, opening: Opening, loop: LoopThread, recording: Recording
+) -> Iterator[OpenStore]:
     """Open stores of the adapter under test; all are closed at the end."""
     opened: list[MemoryStore] = []
 
     def open_one(
-        *, namespace: str | None = None, url: str | None = None, **options: Any
+        *,
+        namespace: str | None = None,
+        url: str | None = None,
+        way: str = BY_URL,
+        **options: Any,
     ) -> MemoryStore:
         one = Opening(
-            opening.factory,
+            opening.factory if way == BY_URL else store_row.ways[way],
             url or opening.url,
             namespace or opening.namespace,
             {**opening.options, **options},
