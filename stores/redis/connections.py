@@ -1,15 +1,16 @@
 """The store's own connections, made as a client's are but for what endangers its promises.
 
-A `redis.Redis` tries each command up to ten times again, each connect and each piece of a
-reply has a timeout of its own, and a cancelled handshake leaves its replies to the next user.
-So a client given to a store tells where to connect, as whom and how many times at most, and
-the store makes its own connections there. These end in time and are given back clean.
+A `redis.Redis` tries each command and each connect up to ten times again, and gives every
+connect and every piece of a reply a timeout of its own. So a client given to a store tells
+where to connect, as whom and how many times at most, and the store makes its own connections
+there, which end in time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -124,35 +125,35 @@ class _Timely:
         with suppress(ResponseError):
             self.read_response()
 
-    def _connect(self: Any) -> _TimelySocket:
+    def _connect(self: Any) -> Any:
         # A TLS handshake takes the timeout that is meant for replies.
         for_replies, self.socket_timeout = self.socket_timeout, self.socket_connect_timeout
         try:
-            return _TimelySocket(super()._connect(), self)  # type: ignore[misc] # the same
+            made = super()._connect()  # type: ignore[misc] # the same
         finally:
             self.socket_timeout = for_replies
+        # What imitates a server within the process has no socket to wait for.
+        return _TimelySocket(made, self) if isinstance(made, socket.socket) else made
 
 
 class _TimelySocket:
     """A socket whose timeout bounds all that is received, and not each piece of it alone."""
 
-    def __init__(self, socket: Any, connection: _Timely) -> None:
-        self._socket = socket
+    def __init__(self, inner: socket.socket, connection: _Timely) -> None:
+        self._socket = inner
         self._connection = connection
-        self._timeout: float | None = socket.gettimeout()
+        self._timeout: float | None = None
 
     def settimeout(self, seconds: float | None) -> None:
         self._timeout = seconds
 
     def recv(self, *args: Any) -> bytes:
         self._bound()
-        received: bytes = self._socket.recv(*args)
-        return received
+        return self._socket.recv(*args)
 
     def recv_into(self, *args: Any) -> int:
         self._bound()
-        received: int = self._socket.recv_into(*args)
-        return received
+        return self._socket.recv_into(*args)
 
     def sendall(self, *args: Any) -> None:
         self._bound()
@@ -185,7 +186,7 @@ class _TimelyAsync:
                 with suppress(ResponseError):
                     await self.read_response()
         except BaseException:
-            # Cancelled: the next user must not be given the handshake's replies.
+            # Cancelled half-way it would count as connected.
             await self.disconnect(nowait=True)
             raise
 
