@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
 from harness.servers import NotRunError, Server, StartError
+from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import owner
 from harness.tables import MatrixError
 
@@ -30,6 +35,9 @@ FACTS = pytest.StashKey[Facts]()
 FOLDER = pytest.StashKey[Path]()
 REPORT = pytest.StashKey[CellFolder]()
 SEED = pytest.StashKey[int]()
+LONGEST_SOCKET_PATH = 100
+AFTER_MULTIPROCESSING = -200
+"""It deletes its own directory at exit, with the priority -100."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -64,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"the report cannot be written: {error}") from error
     config.option.report_log = str(folder / RESULTS)
+    _keep_temporary_files_together()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -100,12 +109,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Show only where the run was interrupted: all else takes longer than nox waits."""
+    excinfo.traceback = excinfo.traceback[-2:]
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the server, also after an interrupt, and keep its log."""
     if REPORT not in config.stash:
         return
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # nothing may interrupt this
+    _ignore_signals()  # nothing may interrupt this
     server = config.stash.get(SERVER, None)
     if server is not None:
         with suppress(OSError):  # a full disk keeps no log; the server must go all the same
@@ -123,9 +137,11 @@ def cell(pytestconfig: pytest.Config) -> Cell:
 
 
 @pytest.fixture(scope="session")
-def software(cell: Cell) -> Backend:
+def software(cell: Cell) -> Iterator[Backend]:
     """The cell's server software."""
-    return backend(cell.backend)
+    software = backend(cell.backend)
+    yield software
+    software.close()
 
 
 @pytest.fixture(scope="session")
@@ -140,8 +156,27 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(f"{request.config.stash[SEED]}:{request.node.name}")
 
 
+def _keep_temporary_files_together() -> None:
+    """Put all temporary files of this process into one directory, which a sweep knows.
+
+    multiprocessing has a socket there; where its path would be too long, all stays as it is.
+    """
+    try:
+        directory = private_directory()
+    except OSError as error:
+        raise pytest.UsageError(f"no temporary directory: {error}") from error
+    Finalize(None, delete, args=[directory], exitpriority=AFTER_MULTIPROCESSING)
+    if len(f"{directory}/pymp-12345678/listener-12345678") < LONGEST_SOCKET_PATH:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(directory)
+
+
 def _interrupted(_signum: int, _frame: object) -> None:
     """Let SIGTERM (nox ending its sessions) clean up as Ctrl-C does; once, or it never would."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    """Do nothing on signals. With SIG_IGN, Python complains about one that is on its way."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)

@@ -10,7 +10,6 @@ import pytest
 
 from contract_tests.fix_cell import FOLDER, SEED
 from harness.histories import History, LockHistory, check, check_locks, explain
-from stores.errors import OutcomeUnknown, StoreError
 
 
 class Judge(Protocol):
@@ -26,17 +25,9 @@ def history(request: pytest.FixtureRequest) -> History:
 
 
 @pytest.fixture
-def lossy_history(request: pytest.FixtureRequest) -> History:
-    """An empty history, in which errors of the store are verdicts."""
-    seed = request.config.stash[SEED]
-    return History(seed, failed=(StoreError,), unknown=(OutcomeUnknown,))
-
-
-@pytest.fixture
 def lock_history(request: pytest.FixtureRequest) -> LockHistory:
-    """An empty lock history, in which a refused lock is a verdict."""
-    seed = request.config.stash[SEED]
-    return LockHistory(seed, failed=(StoreError,), unknown=(OutcomeUnknown,))
+    """An empty lock history, in which a refused lock is an error of the test."""
+    return LockHistory(request.config.stash[SEED])
 
 
 @pytest.fixture

@@ -49,9 +49,6 @@ def planted(
 
 @pytest.hookimpl(trylast=True)  # after pytest has put the tests of each adapter together
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that share planted data one after the other, so that it is planted once."""
+    """Run what shares planted data last, in one go: a restart would load it again each time."""
     sharing = [item for item in items if "planted" in getattr(item, "fixturenames", ())]
-    if sharing:
-        first = items.index(sharing[0])
-        others = [item for item in items[first:] if item not in sharing]
-        items[first:] = sharing + others
+    items[:] = [item for item in items if item not in sharing] + sharing

@@ -51,8 +51,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Set aside the contracts that the cell's row makes not applicable, with its reason."""
-    cell = config.stash[CELL]
+    """Set aside what the cell's row makes not applicable, and what this machine cannot do."""
+    cell, server = config.stash[CELL], config.stash.get(SERVER, None)
     for item in items:
         for mark in item.iter_markers("needs"):
             for capability in mark.args:
@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 if reason:
                     item.stash[EXCUSED] = True
                     item.add_marker(pytest.mark.skip(reason=NOT_APPLICABLE + reason))
+                elif server and (reason := server.cannot(capability)):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
@@ -170,4 +172,5 @@ def _lacking(cell: Cell, row: Store | None, capability: str) -> str | None:
     if capability in FEATURES:
         offers = row is None or row.features is None or capability in row.features
         return None if offers else f"the store does not offer {capability}"
-    return cell.lacks.get(capability)
+    of_store = row.lacks.get(capability) if row else None
+    return of_store or cell.lacks.get(capability)

@@ -38,9 +38,11 @@ class Sweeping:
         finally:
             self.start()
 
-    def one_by_one(self) -> AbstractContextManager[object]:
-        """Sweep without a pause in the block, in batches of one session."""
-        return self._software.sweeper(self._server.url, every=0.001, batch=1)
+    def without_pause(
+        self, *, batch: int, url: str | None = None
+    ) -> AbstractContextManager[object]:
+        """Sweep all the time in the block, so many sessions at once."""
+        return self._software.sweeper(url or self._server.url, every=0.001, batch=batch)
 
 
 @pytest.fixture(scope="session", autouse=True)

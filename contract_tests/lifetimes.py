@@ -43,11 +43,15 @@ def assert_lives(
     assert fault is None, f"{session_id!r} {fault}"
 
 
-def misses(ends: Span | None, seconds: float, since: Span, *, slack: float = SLACK) -> str | None:
+def misses(
+    ends: Span | None, seconds: float | None, since: Span, *, slack: float = SLACK
+) -> str | None:
     """Tell how far an expiry is from so many seconds after something happened; None if it is not.
 
     However slow the machine, a right TTL passes: the bounds only widen.
     """
+    if seconds is None:
+        return None if ends is None else "expires, though it was to live for ever"
     if ends is None:
         return "has lost its TTL, and lives for ever"
     early, late = ends.end - since.start - seconds, ends.start - since.end - seconds

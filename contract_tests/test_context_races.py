@@ -94,6 +94,7 @@ def test_no_isolation_level_reaches_the_caller(store: MemoryStore, open_store: O
     """
     rounds, turns, meeting = 5, 10, Meeting(2)
     other = open_store()
+    jobs: list[Callable[[], None]] = []
 
     def update(writer: int) -> None:
         add_keys((store, other)[writer], SESSION, writer, rounds, meeting.come)
@@ -103,16 +104,18 @@ def test_no_isolation_level_reaches_the_caller(store: MemoryStore, open_store: O
             messages = [Message("user", f"{writer}.{turn}.{part}") for part in range(2)]
             (other, store)[writer].append_messages(SESSION, messages)
 
-    def read() -> None:
-        while not (session := store.load_session(SESSION, None)) or (
-            len(session.history) < 4 * turns
-        ):
-            pass
+    def write(job: Callable[[int], None], writer: int) -> None:
+        try:
+            job(writer)
+        finally:
+            jobs.pop()
 
-    jobs: list[Callable[[], None]] = [read]
-    for writer in range(2):
-        jobs += [partial(update, writer), partial(append, writer)]
-    together(jobs)
+    def read() -> None:
+        while jobs:
+            store.load_session(SESSION, None)
+
+    jobs += [partial(write, job, writer) for job in (update, append) for writer in range(2)]
+    together([*jobs, read])
     assert_all_kept(store, 2, rounds)
     said = [message.content for message in store.get_history(SESSION, None)]
     assert sorted(said) == sorted(
@@ -134,7 +137,7 @@ def test_a_session_is_read_as_of_one_moment(store: MemoryStore, open_store: Open
     # the delete between them show the second step without the first, which never was.
     # Which read comes first decides in which lives, so they take turns. Two reads were
     # caught 4 to 59 times in 60 lives on two cores.
-    lives, writer, ended = 40, open_store(), threading.Event()
+    lives, writer, ended = 30, open_store(), threading.Event()
 
     def live() -> list[Session]:
         try:

@@ -57,8 +57,8 @@ def test_limit_gives_the_newest_oldest_first(store: MemoryStore) -> None:
     every = ["1", "2", "3", "4", "5"]
     given = {
         (limit, before): contents(store.get_history(SESSION, limit, before))
-        for limit in (0, 1, 3, 5, 6, HUGE, 2 * HUGE, None)
-        for before in (None, 1, 2, 5, 6, HUGE, 2 * HUGE)
+        for limit in (0, 1, 3, 6, 2 * HUGE, None)
+        for before in (None, 1, 3, 6, 2 * HUGE)
     }
     wanted = {
         (limit, before): ([] if limit == 0 else every[: (before or HUGE) - 1][-(limit or HUGE) :])
@@ -70,20 +70,20 @@ def test_limit_gives_the_newest_oldest_first(store: MemoryStore) -> None:
 
 
 @contract("conv-2")
-@pytest.mark.parametrize(
-    ("limit", "before"),
-    [(-1, None), (-HUGE, None), (True, None), (1.0, None), (1, 0), (1, -1), (1, 2.0)],
-)
-def test_a_limit_that_counts_nothing_is_refused(
-    store: MemoryStore, limit: Any, before: Any
-) -> None:
+def test_a_limit_that_counts_nothing_is_refused(store: MemoryStore) -> None:
     """A negative `limit`, a `before` under 1 or a number of another type is a ValueError.
 
     Whether the store checks its arguments, instead of leaving them to the server.
     """
     store.append_message(SESSION, Message("user", "hello"))
-    with pytest.raises(ValueError, match="limit" if before is None else "before"):
-        store.get_history(SESSION, limit, before)
+    limits: list[Any] = [-1, -HUGE, True, 1.0, "1"]
+    for limit in limits:
+        with pytest.raises(ValueError, match="limit"):
+            store.get_history(SESSION, limit)
+    places: list[Any] = [0, -1, True, 2.0, "2"]
+    for before in places:
+        with pytest.raises(ValueError, match="before"):
+            store.get_history(SESSION, 1, before)
 
 
 @contract("conv-5")
@@ -197,20 +197,8 @@ def test_the_same_id_from_many_writers_is_stored_once(
 
 
 @contract("conv-6")
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"content": "other"},
-        {"role": "assistant"},
-        {"metadata": {}},
-        {"metadata": {"tool": True}},
-        {"metadata": {"tool": 1.0}},
-        {"metadata": {"tool": 1, "more": None}},
-    ],
-    ids=str,
-)
 def test_the_same_id_with_other_content_is_a_conflict(
-    store: MemoryStore, inspector: Inspector, other: dict[str, Any]
+    store: MemoryStore, inspector: Inspector
 ) -> None:
     """The same message id with other content is a Conflict, and what was stored stays.
 
@@ -219,8 +207,14 @@ def test_the_same_id_with_other_content_is_a_conflict(
     message = Message("user", "hello", metadata={"tool": 1})
     first = store.append_message(SESSION, message)
     raw = inspector.messages(SESSION)
-    with pytest.raises(Conflict, match=message.id):
-        store.append_message(SESSION, replace(message, **other))
+    others: list[dict[str, Any]] = [
+        {"content": "other"},
+        {"role": "assistant"},
+        *({"metadata": other} for other in ({}, {"tool": True}, {"tool": 1.0}, {"tool": 1, "": 2})),
+    ]
+    for other in others:
+        with pytest.raises(Conflict, match=message.id):
+            store.append_message(SESSION, replace(message, **other))
     assert inspector.messages(SESSION) == raw
     assert store.get_history(SESSION) == [first]
 
@@ -245,24 +239,22 @@ def test_positions_are_gapless_and_never_reused(store: MemoryStore, inspector: I
 
 
 @contract("conv-7")
-@pytest.mark.parametrize("edge", [2**31 - 1, 2**32 - 1, 10**14], ids=["2^31", "2^32", "10^14"])
-def test_a_session_outlives_its_first_billions(
-    store: MemoryStore, inspector: Inspector, edge: int
-) -> None:
+def test_a_session_outlives_its_first_billions(store: MemoryStore, inspector: Inspector) -> None:
     """More appends than a 32-bit number or 14 digits can count do not stop the session.
 
     The types of the position's column, and how scripts turn numbers into text.
     """
     store.append_message(SESSION, Message("user", "first"))
-    inspector.set_last_position(SESSION, edge - 1)
-    said = [Message("user", f"{n}") for n in range(3)]
-    for message in said:
-        store.append_message(SESSION, message)
-    last = store.get_history(SESSION, 3)
-    assert [(stored.position, stored.message) for stored in last] == list(
-        zip(range(edge, edge + 3), said, strict=True)
-    )
-    assert contents(store.get_history(SESSION, 1, before=edge + 2)) == ["1"]
+    for edge in (2**31 - 1, 2**32 - 1, 10**14):
+        inspector.set_last_position(SESSION, edge - 1)
+        said = [Message("user", f"{n}") for n in range(3)]
+        for message in said:
+            store.append_message(SESSION, message)
+        last = store.get_history(SESSION, 3)
+        assert [(stored.position, stored.message) for stored in last] == list(
+            zip(range(edge, edge + 3), said, strict=True)
+        )
+        assert contents(store.get_history(SESSION, 1, before=edge + 2)) == ["1"]
 
 
 @contract("conv-8")
@@ -272,8 +264,8 @@ def test_paging_neither_skips_nor_repeats(store: MemoryStore, open_store: OpenSt
     Whether a page is found by position, rather than by an offset from the moving end.
     """
     other = open_store()
-    store.append_messages(SESSION, [Message("user", f"{n}") for n in range(1, 21)])
-    for size in (1, 3, 7):
+    store.append_messages(SESSION, [Message("user", f"{n}") for n in range(1, 10)])
+    for size in (1, 2, 5):
         last = store.get_history(SESSION, 1)[0].position
         walk: list[int] = []
         before = None

@@ -9,12 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import pytest
-
-from contract_tests.fix_stores import NOT_APPLICABLE
+from contract_tests.fix_faults import Proxied
 from contract_tests.forks import HANG_SECONDS, use_and_fork, use_on_loop
 from harness.contracts import contract, needs
 from harness.crowd import together
+from harness.faults import FaultProxy
 from harness.inspectors import Inspector
 from harness.opening import Opening
 from stores.interface import AsyncMemoryStore, Message
@@ -23,34 +22,35 @@ pytestmark = needs("history")
 
 STORE_SECONDS = 2.0
 """Timeout of stores that are used in odd ways: one that hangs is told from one that is slow."""
-STEPS = [*range(12), *(12 + 3 * n for n in range(12))]
-"""After how many rounds of the event loop a task is cancelled. Its reply takes some 20."""
+STEPS = [*range(7), 9, 12]
+"""After how many rounds of the event loop a task is cancelled: all it does before its reply."""
+DELAY_SECONDS = 0.02
+"""How late replies are: none comes before its call is cancelled, and some come right after."""
 
 
-@pytest.fixture
-def async_store(opening: Opening) -> AsyncMemoryStore:
-    """A store with one connection, which is not behind a sync face."""
-    options = {**opening.options, "max_connections": 1, "timeout": STORE_SECONDS}
+def open_async(opening: Opening, **options: Any) -> AsyncMemoryStore:
+    """Open a store that is not behind a sync face."""
+    options = {**opening.options, "timeout": STORE_SECONDS, **options}
     store = replace(opening, options=options).native()
-    if isinstance(store, AsyncMemoryStore):
-        return store
-    store.close()
-    pytest.skip(NOT_APPLICABLE + "the store blocks: it has neither event loops nor tasks")
+    assert isinstance(store, AsyncMemoryStore), "it blocks: say in its row that it lacks tasks"
+    return store
 
 
 @contract("con-6")
-def test_store_used_from_two_event_loops(async_store: AsyncMemoryStore) -> None:
+@needs("tasks")
+def test_store_used_from_two_event_loops(opening: Opening) -> None:
     """A store used from one event loop after another, and from two at once, works or refuses.
 
     If not: does it keep connections, locks or tasks of a loop that has ended, or hand those of
     one loop to another?
     """
 
-    use = partial(use_on_loop, async_store)
+    store = open_async(opening)
+    use = partial(use_on_loop, store)
     wrong = use("first", may_refuse=False) + use("second", may_refuse=True)
     for problems in together([partial(use, name, may_refuse=True) for name in ("third", "fourth")]):
         wrong += problems
-    asyncio.run(async_store.close())
+    asyncio.run(store.close())
     assert not wrong
 
 
@@ -67,39 +67,42 @@ def test_store_used_after_a_fork(opening: Opening, worker_processes: ProcessPool
 
 
 @contract("con-7")
+@needs("tasks")
 def test_cancelled_call_leaves_no_reply_behind(
-    async_store: AsyncMemoryStore, inspector: Inspector
+    opening: Opening, inspector: Inspector, proxied: Proxied
 ) -> None:
     """A task cancelled anywhere in a call leaves the next call its own reply, and no half write.
 
     If not: is the connection closed, or its reply awaited, before the next call gets it?
     """
-    with asyncio.Runner() as runner:
-        cancelled = runner.run(_cancel_everywhere(async_store))
-    assert cancelled >= 3, "too few calls were still under way when they were cancelled"
+    store = open_async(replace(opening, url=proxied.url), max_connections=1)
+    cancelled = asyncio.run(_cancel_everywhere(store, proxied.proxy))
+    assert cancelled >= len(STEPS), "too few calls were still under way when they were cancelled"
 
     stored = [raw.message_id for raw in inspector.messages("cancelled")]
     for step in STEPS:
         turn = [message.id for message in _turn(step)]
         there = [message_id for message_id in stored if message_id in turn]
         assert there in ([], turn), f"of the turn cancelled after {step} rounds there is {there}"
-    assert len(inspector.messages("next")) == len(STEPS)
+    assert len(inspector.messages("next")) == 2 * len(STEPS)
 
 
-async def _cancel_everywhere(store: AsyncMemoryStore) -> int:
-    """Cancel a turn after each number of rounds, and check the next call; count the cancelled."""
+async def _cancel_everywhere(store: AsyncMemoryStore, proxy: FaultProxy) -> int:
+    """Cancel calls after each number of rounds, and check the next ones; count the cancelled."""
+    cancelled = 0
     async with store:
-        context = {"kept": True}
-        await store.save_context("context", context)
-        cancelled = 0
         for step in STEPS:
-            turn = store.append_messages("cancelled", _turn(step))
-            cancelled += await _cancelled_after(step, turn)
-            echo = Message("user", f"after {step}", id=f"next-{step}")
-            assert (await store.append_message("next", echo)).message == echo
-            found = await store.load_context("context")
-            assert found is not None
-            assert found.value == context
+            calls = {
+                "append": partial(store.append_messages, "cancelled", _turn(step)),
+                "read": partial(store.get_history, "next"),
+            }
+            for name, call in calls.items():
+                with proxy.delay(DELAY_SECONDS):
+                    cancelled += await _cancelled_after(step, call())
+                echo = Message("user", f"after {name} {step}", id=f"{name}-{step}")
+                stored = await store.append_message("next", echo)
+                assert stored.message == echo
+                assert await store.get_history("next", 1) == [stored]
     return cancelled
 
 

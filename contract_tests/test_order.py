@@ -14,6 +14,7 @@ import pytest
 from contract_tests.fix_stores import OpenStore
 from harness.contracts import contract, needs
 from harness.inspectors import Inspector
+from harness.sameness import message_difference
 from stores.interface import MemoryStore, Message, StoredMessage
 
 pytestmark = needs("history")
@@ -47,34 +48,34 @@ def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 @contract("conv-3")
-@pytest.mark.parametrize("clock", CLOCKS)
 def test_no_clients_clock_decides_the_order(
-    open_store: OpenStore, inspector: Inspector, in_zone: pytest.MonkeyPatch, clock: str
+    open_store: OpenStore, inspector: Inspector, in_zone: pytest.MonkeyPatch
 ) -> None:
     """Equal client timestamps, a clock that is behind, another time zone or DST never reorder.
 
     Whether history is sorted by position, and both times keep their time zone.
     """
-    said = [Message("user", f"{n}", created_at=at) for n, at in enumerate(CLOCKS[clock])]
-    stored: list[StoredMessage] = []
     stores: list[MemoryStore] = []
     for zone in ("Pacific/Kiritimati", "America/St_Johns"):
         in_zone.setenv("TZ", zone)
         time.tzset()
         stores.append(open_store(url=inspector.url_in_zone(zone)))
         stores[-1].ping()
-    for number, message in enumerate(said):
-        stored.append(stores[number % 2].append_message(SESSION, message))
-
-    assert [message.position for message in stored] == list(range(1, len(said) + 1))
-    for reader in stores:
-        history = reader.get_history(SESSION)
-        assert [message.message for message in history] == said
-        assert history == stored
-    times = [message.stored_at for message in stored]
-    assert times == sorted(times)
-    assert {at.utcoffset() for at in times} == {timedelta(0)}
-    assert abs(times[-1] - datetime.now(UTC)) < timedelta(hours=1), "stored_at is in another zone"
+    for clock, moments in CLOCKS.items():
+        said = [Message("user", f"{n}", created_at=at) for n, at in enumerate(moments)]
+        stored = [
+            stores[number % 2].append_message(clock, message) for number, message in enumerate(said)
+        ]
+        assert [message.position for message in stored] == list(range(1, len(said) + 1)), clock
+        for reader in stores:
+            history = reader.get_history(clock)
+            assert history == stored, clock
+            for got, wanted in zip(history, said, strict=True):
+                assert message_difference(got, wanted) is None, clock
+        times = [message.stored_at for message in stored]
+        assert times == sorted(times)
+        assert {at.utcoffset() for at in times} == {timedelta(0)}
+        assert abs(times[-1] - datetime.now(UTC)) < timedelta(hours=1), "stored_at is elsewhere"
 
 
 @contract("conv-4")
@@ -90,7 +91,8 @@ def test_a_late_commit_never_appears_before_a_message_already_read(
     slow = inspector.messages(SESSION)[0].record
     writer, written = open_store(), []
     later = Thread(
-        target=lambda: written.append(writer.append_message(SESSION, Message("user", "later")))
+        target=lambda: written.append(writer.append_message(SESSION, Message("user", "later"))),
+        daemon=True,
     )
     seen: list[list[StoredMessage]] = []
     with inspector.uncommitted_append(SESSION, slow):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -72,36 +72,39 @@ def refusal(kind: type[Error], call: Callable[[], object]) -> Error:
 
 
 @contract("val-5")
-@pytest.mark.parametrize("garbage", [GARBAGE, OTHER_SHAPES], ids=["garbage", "shapes"])
 def test_a_corrupt_message_is_named_and_the_others_stay_readable(
-    store: MemoryStore, inspector: Inspector, garbage: Mapping[str, bytes]
+    store: MemoryStore, inspector: Inspector
 ) -> None:
     """Garbage in a message's place is CorruptRecord naming it; the others stay reachable.
 
     Whether the reader lets an error of its decoder out, skips the record or gives up on all.
     """
-    store.append_message(OTHER, Message("user", "hello"))
-    for session_id, record in garbage.items():
-        said = [Message("user", f"{n}") for n in (1, 2, 3)]
-        first, _, third = store.append_messages(session_id, said)
-        inspector.plant_message(session_id, 2, record)
-        reads: list[Callable[[], object]] = [
-            partial(store.get_history, session_id),
-            partial(store.get_history, session_id, 2),
-            partial(store.load_session, session_id),
-        ]
-        for read in reads:
-            error = refusal(CorruptRecord, read)
-            assert (error.session_id, error.position, error.raw) == (session_id, 2, record)
-            assert repr(session_id) in str(error), "the message must name the session"
-        assert store.get_history(session_id, 1) == [third]
-        assert store.get_history(session_id, before=2) == [first]
-        later = store.append_message(session_id, Message("user", "4"))
-        assert store.get_history(session_id, 2) == [third, later]
-        assert later.position == 4
-        assert inspector.messages(session_id)[1].record == record, "garbage is evidence"
-    assert len(store.get_history(OTHER)) == 1
-    assert {*store.iter_sessions()} == {OTHER, *garbage}
+    other = store.append_message(OTHER, Message("user", "hello"))
+    bad = dict(enumerate([*GARBAGE.values(), *OTHER_SHAPES.values()], 1))
+    # Every second message is bad: bad[n] stands at position 2n.
+    said = store.append_messages(
+        SESSION, [Message("user", f"{n}") for n in range(1, 2 * len(bad) + 2)]
+    )
+    for number, record in bad.items():
+        inspector.plant_message(SESSION, 2 * number, record)
+    for number, record in bad.items():
+        position = 2 * number
+        error = refusal(
+            CorruptRecord, partial(store.get_history, SESSION, limit=2, before=position + 1)
+        )
+        assert (error.session_id, error.position, error.raw) == (SESSION, position, record)
+        assert repr(SESSION) in str(error), "the message must name the session"
+        assert store.get_history(SESSION, 1, before=position) == [said[position - 2]]
+    for read in (store.get_history, store.load_session):
+        error = refusal(CorruptRecord, partial(read, SESSION, limit=3))
+        assert (error.session_id, error.position) == (SESSION, 2 * len(bad))
+
+    later = store.append_message(SESSION, Message("user", "later"))
+    assert store.get_history(SESSION, 2) == [said[-1], later]
+    assert store.get_history(OTHER) == [other]
+    assert {*store.iter_sessions()} == {SESSION, OTHER}
+    raw = inspector.messages(SESSION)
+    assert [kept.record for kept in raw[1:-1:2]] == [*bad.values()], "garbage is evidence"
 
 
 @contract("val-5")
@@ -113,25 +116,23 @@ def test_a_corrupt_context_is_named_and_the_history_stays_readable(
     Whether an agent starts from an empty context, and then saves over the evidence.
     """
     store.save_context(OTHER, {"kept": 1})
-    for session_id, record in GARBAGE.items():
-        store.save_context(session_id, {"name": "Ada"})
-        message = store.append_message(session_id, Message("user", "hello"))
-        inspector.plant_context(session_id, record)
+    store.save_context(SESSION, {"name": "Ada"})
+    message = store.append_message(SESSION, Message("user", "hello"))
+    for record in GARBAGE.values():
+        inspector.plant_context(SESSION, record)
         reads: list[Callable[[], object]] = [
-            partial(store.load_context, session_id),
-            partial(store.load_session, session_id),
-            partial(store.update_context, session_id, lambda _: {}),
+            partial(store.load_context, SESSION),
+            partial(store.load_session, SESSION),
+            partial(store.update_context, SESSION, lambda _: {}),
         ]
         for read in reads:
             error = refusal(CorruptRecord, read)
-            assert (error.session_id, error.position, error.raw) == (session_id, None, record)
-        assert inspector.context(session_id) == record
-        assert store.get_history(session_id) == [message]
-        store.save_context(session_id, {"new": 1})
-        assert store.update_context(session_id, lambda c: c | {"more": 2}).value == {
-            "new": 1,
-            "more": 2,
-        }
+            assert (error.session_id, error.position, error.raw) == (SESSION, None, record)
+        assert inspector.context(SESSION) == record
+    assert store.get_history(SESSION) == [message]
+    store.save_context(SESSION, {"new": 1})
+    changed = store.update_context(SESSION, lambda context: context | {"more": 2})
+    assert changed.value == {"new": 1, "more": 2}
     other = store.load_context(OTHER)
     assert other
     assert other.value == {"kept": 1}
@@ -194,30 +195,34 @@ def test_every_earlier_format_is_read(store: MemoryStore, inspector: Inspector) 
 
 
 @contract("val-6")
-@pytest.mark.parametrize(("record", "version"), FROM_THE_FUTURE, ids=["message", "context", "v10"])
-def test_a_newer_format_is_refused(
-    store: MemoryStore, inspector: Inspector, record: bytes, version: int
-) -> None:
+def test_a_newer_format_is_refused(store: MemoryStore, inspector: Inspector) -> None:
     """A record of a newer version is UnsupportedRecordVersion, never dropped or guessed.
 
     Whether an old reader says that it is old, and leaves what it cannot read as it is.
     """
-    first = store.append_message(SESSION, Message("user", "first"))
-    inspector.plant_message(SESSION, 2, record)
-    inspector.plant_context(SESSION, record)
-    third = store.append_message(SESSION, Message("user", "third"))
-    error = refusal(UnsupportedRecordVersion, lambda: store.get_history(SESSION))
-    assert (error.session_id, error.position, error.raw) == (SESSION, 2, record)
-    assert error.version == version
-    error = refusal(UnsupportedRecordVersion, lambda: store.load_context(SESSION))
-    assert (error.session_id, error.position, error.raw) == (SESSION, None, record)
-    refusal(UnsupportedRecordVersion, lambda: store.load_session(SESSION))
-    refusal(UnsupportedRecordVersion, lambda: store.update_context(SESSION, lambda _: {}))
-
-    assert store.get_history(SESSION, before=2) == [first]
-    assert store.get_history(SESSION, 1) == [third]
-    assert inspector.context(SESSION) == record
-    assert inspector.messages(SESSION)[1].record == record
+    for number, (record, version) in enumerate(FROM_THE_FUTURE):
+        name = f"session {number}"
+        first = store.append_message(name, Message("user", "first"))
+        inspector.plant_message(name, 2, record)
+        inspector.plant_context(name, record)
+        third = store.append_message(name, Message("user", "third"))
+        reads: dict[int | None, list[Callable[[], object]]] = {
+            2: [partial(store.get_history, name)],
+            None: [
+                partial(store.load_context, name),
+                partial(store.update_context, name, lambda _: {}),
+            ],
+        }
+        for position, calls in reads.items():
+            for call in calls:
+                error = refusal(UnsupportedRecordVersion, call)
+                assert (error.session_id, error.position, error.raw) == (name, position, record)
+                assert error.version == version
+        refusal(UnsupportedRecordVersion, partial(store.load_session, name))
+        assert store.get_history(name, before=2) == [first]
+        assert store.get_history(name, 1) == [third]
+        assert inspector.context(name) == record
+        assert inspector.messages(name)[1].record == record
 
 
 @contract("val-7")

@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
+from harness.servers.directories import mark_semaphores
+
 Result = TypeVar("Result")
 
 DEADLINE_SECONDS = 20.0
@@ -50,6 +52,7 @@ def processes(count: int, *, preload: Sequence[str] = ()) -> ProcessPoolExecutor
 
     They come from a fork server, which costs one start of Python for all of them.
     """
+    mark_semaphores()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["contract_tests.workers", *preload])
     start = context.Barrier(count)

@@ -54,6 +54,7 @@ class Store:
     backend: str
     features: frozenset[str] | None = None
     requires: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
     ways: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -175,6 +176,7 @@ def _store(name: str, table: Table, backends: list[str]) -> Store:
         backend=table.choice("backend", backends),
         features=table.optional_texts("features", FEATURES),
         requires=tuple(table.texts("requires", ())),
+        lacks=table.text_table("lacks", CAPABILITIES),
         ways=table.matching_table("ways", FACTORY, FACTORY_MEANING),
     )
     table.done()
@@ -321,11 +323,13 @@ LANES = ("fast", "smoke", "matrix")
 BACKENDS = ("redis", "postgres")
 FEATURES = ("history", "context", "sessions", "ttl", "lock")
 CAPABILITIES = {
+    "tasks": "the store is awaited, on an event loop, by tasks that may be cancelled",
     "open_transactions": "one client's half-done work can meet another's",
     "isolation_levels": "the server has transaction isolation levels to choose from",
     "sweeper": "expired sessions are deleted by a sweeper",
     "active_expiry": "expired sessions go although nobody touches them",
     "restart": "the server can be stopped and started again with its data",
+    "power_cut": "the server can lose its power, and what it had not synced with it",
     "kill": "the server can be killed with SIGKILL and started again with its data",
     "record_limit": "the server can be told to refuse long values",
     "accounts": "the server has accounts whose rights can be limited",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from harness.backends import Backend
 from harness.matrix import Cell
-from harness.servers import NotRunError, Server
+from harness.servers import NotRunError, Server, directories
 
 PROVIDERS = ("auto", "docker", "embedded")
 
 
 def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Server:
     """Return the cell's server, not started yet. Raises NotRunError where it cannot be had."""
+    directories.sweep()
     if cell.image.fake:
         from harness.servers.fake import FakeServer  # noqa: PLC0415 - the fast lane's only
 
@@ -32,7 +33,6 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
 
 
 def _embedded(cell: Cell, backend: Backend) -> Server:
-    from harness.servers.embedded import EmbeddedServer, sweep  # noqa: PLC0415 - only if chosen
+    from harness.servers.embedded import EmbeddedServer  # noqa: PLC0415 - only if chosen
 
-    sweep()
     return EmbeddedServer(cell, backend)

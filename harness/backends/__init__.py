@@ -49,7 +49,10 @@ class Backend(Protocol):
         """Return a setting's value in the form in which the server gives it back."""
 
     def inspector(self, url: str, namespace: str) -> Inspector:
-        """Return raw access to a namespace."""
+        """Return raw access to a namespace; those of one URL share a connection."""
+
+    def close(self) -> None:
+        """Close the inspectors' connections."""
 
     def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
         """Return what deletes expired sessions, in the block, for rows with ``sweep_every``."""
@@ -60,11 +63,13 @@ class Backend(Protocol):
     def found(self) -> str:
         """Return the versions on this machine, for messages."""
 
-    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
-        """Make a data directory, if the software needs one made (run as ``user``)."""
+    def prepare(
+        self, program: Path, directory: Path, data: Path, password: str, user: str | None
+    ) -> None:
+        """Fill a private directory and, elsewhere perhaps, the data's (run as ``user``)."""
 
-    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
-        """Return the command that serves a directory on a loopback port, settings not included."""
+    def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
+        """Return the command that serves the data on a loopback port, settings not included."""
 
 
 def version_matches(version: str, prefix: str) -> bool:

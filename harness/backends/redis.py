@@ -25,6 +25,9 @@ class RedisBackend:
     data = "/data"
     program = "redis-server"
 
+    def __init__(self) -> None:
+        self._clients: dict[str, Redis] = {}
+
     def url(self, host: str, port: int, password: str) -> str:
         return f"redis://:{password}@{host}:{port}/0" if password else f"redis://{host}:{port}/0"
 
@@ -68,7 +71,13 @@ class RedisBackend:
         return value
 
     def inspector(self, url: str, namespace: str) -> Inspector:
-        return RedisInspector(url, namespace)
+        if url not in self._clients:
+            self._clients[url] = Redis.from_url(url, socket_timeout=60, protocol=2)
+        return RedisInspector(self._clients[url], url, namespace)
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
 
     def sweeper(self, url: str, every: float, batch: int = 500) -> AbstractContextManager[object]:
         raise NotImplementedError("Redis expires keys by itself; its rows have no sweep_every")
@@ -80,15 +89,17 @@ class RedisBackend:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
 
-    def prepare(self, program: Path, directory: Path, password: str, user: str | None) -> None:
+    def prepare(
+        self, program: Path, directory: Path, data: Path, password: str, user: str | None
+    ) -> None:
         """Put the password into a file, so that it stands in no process list."""
         write_secret(directory / "server.conf", f"requirepass {password}\n", user)
 
-    def local_command(self, program: Path, directory: Path, port: int, password: str) -> list[str]:
+    def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
         return [
             str(program),
             str(directory / "server.conf"),
-            *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)),
+            *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
         ]
 
 

@@ -14,11 +14,13 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = struct.pack("I", 2)
+MOUNT_POINT = "disk"
 SIZE_MB = 256
 """A sparse file: it takes what is written, not its size."""
 
@@ -47,7 +49,7 @@ class Disk:
 
     def __init__(self, directory: Path, size_mb: int = SIZE_MB) -> None:
         self._image = directory / "disk.ext4"
-        self.mount_point = directory / "disk"
+        self.mount_point = directory / MOUNT_POINT
         self._ballast = self.mount_point / "ballast"
         with self._image.open("wb") as image:
             image.truncate(size_mb * 1024 * 1024)
@@ -65,32 +67,33 @@ class Disk:
 
     def restore_power(self) -> None:
         """Mount again, replaying the journal. No process may have files open on it any more."""
-        self._unmount()
+        _run("umount", str(self.mount_point))
         self._mount()
 
     def fill(self) -> None:
-        """Take all free space with a ballast file."""
+        """Take all free space with a ballast file: most at once, the rest until it is refused."""
         free = shutil.disk_usage(self.mount_point).free
-        with self._ballast.open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, free - 4096)
+        with self._ballast.open("wb", buffering=0) as ballast, suppress(OSError):
+            os.posix_fallocate(ballast.fileno(), 0, free * 9 // 10)
+            ballast.seek(0, os.SEEK_END)
+            while True:
+                ballast.write(bytes(4096))
 
     def relieve(self) -> None:
         """Give the space back."""
         self._ballast.unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Unmount and delete. Doing so twice is fine."""
-        if self.mount_point.is_mount():
-            self._unmount()
-        self._image.unlink(missing_ok=True)
-        if self.mount_point.exists():
-            self.mount_point.rmdir()
-
     def _mount(self) -> None:
         _run("mount", "-o", "loop,noatime", str(self._image), str(self.mount_point))
 
-    def _unmount(self) -> None:
-        _run("umount", str(self.mount_point))
+
+def abandon(directory: Path) -> None:
+    """Unmount the disk in a directory, if there is one, though somebody may still use it.
+
+    Its file goes with the directory, and its loop device with the last user.
+    """
+    if (directory / MOUNT_POINT).is_mount():
+        _run("umount", "--lazy", str(directory / MOUNT_POINT))
 
 
 def _run(*command: str) -> None:

@@ -117,5 +117,8 @@ class Inspector(Protocol):
     def fresh_url(self) -> str:
         """Return a URL under which nothing was ever stored, not even a schema."""
 
+    def narrow_url(self) -> str:
+        """Return a URL of a place whose encoding lacks most text, where the server has such."""
+
     def close(self) -> None:
         """Close its connections and drop the databases, users and neighbours that it made."""

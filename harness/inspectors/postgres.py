@@ -31,13 +31,38 @@ ENSURE = (
 )
 
 
+class Line:
+    """A connection that is made anew where the server closed it, as in a restart."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def open(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Return the connection."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=5,
+                options=r"-c default_transaction_isolation=read\ committed",
+            )
+        return self._connection
+
+    def close(self) -> None:
+        """Close it. Doing so twice is fine."""
+        if self._connection is not None:
+            self._connection.close()
+
+
 class PostgresInspector:
     """`harness.inspectors.Inspector` for Postgres. Each call is a transaction of its own."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, line: Line, url: str, namespace: str) -> None:
+        """Use a line to the server that other inspectors use too."""
+        self._line = line
         self._url = url
         self._namespace = namespace.encode()
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._databases: list[str] = []
         self._roles: list[str] = []
         self._schemas: list[str] = []
@@ -276,10 +301,12 @@ class PostgresInspector:
         raise NotImplementedError("matrix.toml says that Postgres lacks record_limit")
 
     def fresh_url(self) -> str:
-        database = f"fresh_{uuid4().hex[:12]}"
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        self._databases.append(database)
-        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
+        return self._new_database(sql.SQL(""))
+
+    def narrow_url(self) -> str:
+        return self._new_database(
+            sql.SQL("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        )
 
     def close(self) -> None:
         for schema in self._schemas:
@@ -288,8 +315,12 @@ class PostgresInspector:
             self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
         for role in self._roles:
             self._run(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
-        if self._connection is not None:
-            self._connection.close()
+
+    def _new_database(self, options: sql.SQL) -> str:
+        database = f"fresh_{uuid4().hex[:12]}"
+        self._run(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(database), options))
+        self._databases.append(database)
+        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
 
     def _named(self, session_id: str) -> tuple[bytes, bytes]:
         return self._namespace, session_id.encode()
@@ -301,29 +332,18 @@ class PostgresInspector:
         )
         return {pid for (pid,) in rows}
 
-    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """Return the connection; a new one where the server closed it, as in a restart."""
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=5,
-                options=r"-c default_transaction_isolation=read\ committed",
-            )
-        return self._connection
-
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
-            cursor = self._open().execute(query.encode(), parameters)
+            cursor = self._line.open().execute(query.encode(), parameters)
         except psycopg.OperationalError:
-            cursor = self._open().execute(query.encode(), parameters)
+            cursor = self._line.open().execute(query.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 
     def _run(self, statement: sql.Composed) -> None:
-        self._open().execute(statement)
+        self._line.open().execute(statement)
 
     def _digest(self, query: sql.Composed) -> str:
-        row = self._open().execute(query).fetchone()
+        row = self._line.open().execute(query).fetchone()
         return str(row and row[0])
 
     def _touched(self) -> int:

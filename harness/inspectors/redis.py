@@ -27,10 +27,11 @@ STORE_COMMANDS = (
 class RedisInspector:
     """`harness.inspectors.Inspector` for Redis."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, client: Any, url: str, namespace: str) -> None:
+        """Use a client (redis-py's own types say little) that other inspectors use too."""
+        self._client = client
         self._url = url
         self._prefix = b"{%d:%s:" % (len(namespace.encode()), namespace.encode())
-        self._client: Any = Redis.from_url(url, socket_timeout=10, protocol=2)
         self._planted: list[bytes] = []
         self._users: list[str] = []
 
@@ -227,12 +228,14 @@ class RedisInspector:
     def fresh_url(self) -> str:
         return self._url  # Redis needs no schema, and every test has a namespace of its own
 
+    def narrow_url(self) -> str:
+        return self._url  # Redis keeps bytes and knows no encoding
+
     def close(self) -> None:
         if self._planted:
             self._client.delete(*self._planted)
         if self._users:
             self._client.execute_command("ACL", "DELUSER", *self._users)
-        self._client.close()
 
     def _key(self, session_id: str) -> bytes:
         return self._prefix + session_id.encode() + b"}:session"

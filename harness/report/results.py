@@ -43,10 +43,15 @@ class CellReport:
     reason: str
     facts: dict[str, Any] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
+    unreached: int = 0
+    """How many contracts were left when the run was stopped, by -x for instance."""
 
     def counts(self, group: str | None = None) -> Counter[str]:
         """Count outcomes, of one group or of all."""
-        return Counter(r.outcome for r in self.results if group in {None, r.group})
+        counts = Counter(r.outcome for r in self.results if group in {None, r.group})
+        if group is None and self.unreached:
+            counts["not run"] += self.unreached
+        return counts
 
     @property
     def failed(self) -> list[Result]:
@@ -56,7 +61,8 @@ class CellReport:
     @property
     def left_out(self) -> Counter[str]:
         """Count the contracts that did not run, by reason."""
-        return Counter(r.reason for r in self.results if r.outcome == "not run")
+        counts = Counter(r.reason for r in self.results if r.outcome == "not run")
+        return counts + Counter({"the run was stopped before them": self.unreached})
 
     @property
     def seconds(self) -> float:
@@ -66,9 +72,10 @@ class CellReport:
 
 def read_cell(folder: Path) -> CellReport:
     """Read one cell's folder; a cell that left nothing is ``not run``."""
-    found = read_outcome(folder)
+    found, results = read_outcome(folder), _results(folder / RESULTS)
+    unreached = found.not_run - sum(result.outcome == "not run" for result in results)
     return CellReport(
-        folder.name, found.outcome, found.reason, _facts(folder), _results(folder / RESULTS)
+        folder.name, found.outcome, found.reason, _facts(folder), results, max(0, unreached)
     )
 
 

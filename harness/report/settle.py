@@ -8,7 +8,6 @@ from pathlib import Path
 
 from harness.report.outcome import FILE, Outcome, read_outcome, write_outcome
 from harness.servers.ownership import is_gone
-from harness.servers.sweep import sweep_all
 
 SETTLE_SECONDS = 20.0
 
@@ -20,15 +19,22 @@ def settle(reports: Path, run: str) -> None:
     """
     folders = [path.parent for path in reports.glob(f"*/{FILE}") if _of(path.parent, run)]
     deadline = time.monotonic() + SETTLE_SECONDS
-    while any(not is_gone(read_outcome(folder).owner) for folder in folders):
+    while any(_lives(read_outcome(folder).owner) for folder in folders):
         if time.monotonic() > deadline:
             return
         time.sleep(0.02)
-    killed = [folder for folder in folders if read_outcome(folder).outcome == "running"]
-    for folder in killed:
-        write_outcome(folder, replace(read_outcome(folder), outcome="error"))
-    if killed:
-        sweep_all()
+    found = {folder: read_outcome(folder) for folder in folders}
+    for folder, outcome in found.items():
+        if outcome.outcome == "running":
+            write_outcome(folder, replace(outcome, outcome="error"))
+    if any(outcome.outcome in {"running", "error"} for outcome in found.values()):
+        from harness.servers.sweep import sweep_all  # noqa: PLC0415 - slow, and rarely needed
+
+        sweep_all()  # an interrupted cell may have been killed while it cleaned up
+
+
+def _lives(owner: str) -> bool:
+    return bool(owner) and not is_gone(owner)
 
 
 def _of(folder: Path, run: str) -> Outcome | None:

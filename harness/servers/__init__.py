@@ -39,6 +39,12 @@ class Server(Protocol):
     def kill(self) -> None:
         """Kill with SIGKILL: the process is gone, what the kernel holds is not."""
 
+    def power_cut(self) -> None:
+        """Kill it as a power cut would: what it had not synced to its disk is gone."""
+
+    def cannot(self, event: str) -> str | None:
+        """Return why this machine cannot make an event happen to it, None if it can."""
+
     def remove(self) -> None:
         """End it and delete all that it left. Doing so twice is fine."""
 

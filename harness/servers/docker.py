@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, cast
 
 # Our own label sweep does Ryuk's work without needing its image.
@@ -20,8 +22,11 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import WaitStrategy, WaitStrategyTarget
 
 from harness.backends import Backend
+from harness.faults.disk import Disk
+from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
+from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import LABEL, is_gone, owner
 
 # Registries are swapped by matrix.toml and MATRIX_REGISTRY; this prefix mangles names.
@@ -30,7 +35,8 @@ testcontainers_config.hub_image_name_prefix = ""
 PORT_ATTEMPTS = 5
 CREATE_SECONDS = 2.0
 """How long Docker may go on creating a container whose request was interrupted."""
-NOT_FOUND, REMOVAL_IN_PROGRESS = 404, 409
+NOT_FOUND, CONFLICT = 404, 409
+"""A conflict is a removal that is under way, or a kill of what has ended."""
 FAULTS = (DockerException, RequestException)
 
 
@@ -58,6 +64,8 @@ class DockerServer:
         self._password = secrets.token_urlsafe(16)
         self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
         self._container: DockerContainer | None = None
+        self._directory: Path | None = None
+        self._disk: Disk | None = None
         self._last_log = ""
         self.image_digest: str | None = None
         self.url = ""
@@ -78,7 +86,27 @@ class DockerServer:
     def kill(self) -> None:
         self._wrapped().kill()
 
+    def power_cut(self) -> None:
+        assert self._disk is not None
+        self._disk.cut_power()
+        try:
+            self.kill()
+        except APIError as error:
+            if error.status_code != CONFLICT:
+                raise  # else it noticed first that its disk is gone, and ended
+        self._wrapped().wait()
+        self._disk.restore_power()
+
+    def cannot(self, event: str) -> str | None:
+        return self._no_disk() if event == "power_cut" else None
+
     def remove(self) -> None:
+        self._remove_container()
+        if self._directory is not None:
+            delete(self._directory)
+            self._directory = None
+
+    def _remove_container(self) -> None:
         if self._container is not None:
             self._last_log = self.logs()
             container, self._container = self._container, None
@@ -106,6 +134,9 @@ class DockerServer:
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)
+        if self._no_disk() is None:
+            self._directory = private_directory()
+            self._disk = Disk(self._directory)
         for attempt in range(PORT_ATTEMPTS):
             port = free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
@@ -113,7 +144,7 @@ class DockerServer:
             try:
                 self._container.start()
             except FAULTS as error:
-                self.remove()
+                self._remove_container()
                 if _port_taken(error) and attempt + 1 < PORT_ATTEMPTS:
                     continue  # another process took the port first
                 raise StartError(f"{self._cell.id}: Docker refused: {_cause(error)}") from error
@@ -130,8 +161,15 @@ class DockerServer:
         )
         container.with_envs(**self._backend.container_environment(self._password))
         container.with_kwargs(labels={LABEL: owner()})
+        if self._disk is not None:
+            container.with_volume_mapping(str(self._disk.mount_point), self._backend.data, "rw")
         container.ports = cast("dict[str, int | None]", {self._backend.port: ("127.0.0.1", port)})
         return container.waiting_for(Serving(self))
+
+    def _no_disk(self) -> str | None:
+        if os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+            return disk_fault()
+        return "the power of a remote Docker engine's disks cannot be cut from here"
 
     def _wrapped(self) -> Any:
         if self._container is None:
@@ -142,14 +180,18 @@ class DockerServer:
 @cache
 def daemon_fault() -> str | None:
     """Return why no Docker daemon answers, or None if one does."""
+    where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     try:
+        if where.startswith("unix://"):  # docker leaves a socket open that cannot connect
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(where.removeprefix("unix://"))
         client = docker.from_env(timeout=5)
         try:
             client.ping()
         finally:
             client.close()
-    except FAULTS as error:
-        return f"{os.environ.get('DOCKER_HOST', 'the local socket')}: {_cause(error)}"
+    except (OSError, *FAULTS) as error:
+        return f"{where}: {_cause(error)}"
     return None
 
 
@@ -186,7 +228,7 @@ def _removed(remove: Callable[[], object]) -> bool:
     try:
         remove()
     except APIError as error:
-        if error.status_code in {NOT_FOUND, REMOVAL_IN_PROGRESS}:
+        if error.status_code in {NOT_FOUND, CONFLICT}:
             return False
         raise
     return True

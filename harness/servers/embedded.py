@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import secrets
@@ -17,15 +18,16 @@ from pathlib import Path
 import psutil
 
 from harness.backends import Backend
+from harness.faults.disk import Disk
+from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
-from harness.servers.ownership import abandoned_directories, private_directory
-from harness.servers.shared_memory import remove_segment
+from harness.servers.directories import delete, private_directory
 
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
-DELETE_SECONDS = 5.0
+LEAST_SPACE = 1024**2
 
 
 class EmbeddedServer:
@@ -49,30 +51,26 @@ class EmbeddedServer:
         self.url = backend.url("127.0.0.1", self._port, self._password)
         self._user = _unprivileged_user()
         self._directory: Path | None = None
+        self._disk: Disk | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         if self._directory is None:
             self._directory = self._prepared()
         command = self._backend.local_command(
-            self._program, self._directory, self._port, self._password
+            self._program, self._directory, self._data, self._port
         )
         command += self._backend.arguments(self._cell.settings)
         try:
             process = self._process = self._launched(command, self._directory)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartError(f"{self._cell.id}: {command[0]} does not start: {error}") from error
-        try:
-            wait_until_serving(
-                self._cell.id,
-                lambda: self._backend.check(self.url),
-                lambda: process.poll() is None,
-                self.logs,
-            )
-        except StartError as error:
-            if os.statvfs(self._directory).f_bavail == 0:  # where the log finds no room either
-                raise StartError(f"{error}\nno space left in {self._directory}") from error
-            raise
+        wait_until_serving(
+            self._cell.id,
+            lambda: self._backend.check(self.url),
+            lambda: process.poll() is None,
+            self.logs,
+        )
 
     def stop(self) -> None:
         self._end(signal.SIGTERM if self._backend.program == "redis-server" else signal.SIGINT)
@@ -80,15 +78,29 @@ class EmbeddedServer:
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
+    def power_cut(self) -> None:
+        assert self._disk is not None
+        self._disk.cut_power()
+        self.kill()
+        self._disk.restore_power()
+
+    def cannot(self, event: str) -> str | None:
+        return disk_fault() if event == "power_cut" else None
+
     def remove(self) -> None:
         if self._process is not None:
             self._end(signal.SIGKILL)
         if self._directory is not None:
-            _delete(self._directory)
+            delete(self._directory)
             self._directory = None
 
     def logs(self) -> str:
         return self._log.read_text(errors="replace") if self._directory else ""
+
+    @property
+    def _data(self) -> Path:
+        assert self._directory is not None
+        return self._disk.mount_point if self._disk else self._directory / "data"
 
     @property
     def _log(self) -> Path:
@@ -112,14 +124,19 @@ class EmbeddedServer:
     def _prepared(self) -> Path:
         directory: Path | None = None
         try:
-            directory = private_directory()
+            directory = self._directory = private_directory()
+            _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
+            self._disk = None if disk_fault() else Disk(directory)
+            self._data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
-            self._backend.prepare(self._program, directory, self._password, self._user)
+                shutil.chown(self._data, self._user)
+            self._backend.prepare(self._program, directory, self._data, self._password, self._user)
         except BaseException as error:
             if directory is not None:
-                _delete(directory)
+                delete(directory)
+                self._directory = None
             if isinstance(error, OSError | subprocess.CalledProcessError):
                 said = f"{self._cell.id}: no data directory: {_said(error)}"
                 raise StartError(said) from error
@@ -141,14 +158,6 @@ class EmbeddedServer:
         _wait_until_gone(family)
 
 
-def sweep() -> list[str]:
-    """Delete the directories whose owner is gone (its servers died with it); return them."""
-    abandoned = abandoned_directories()
-    for directory in abandoned:
-        _delete(directory)
-    return [str(directory) for directory in abandoned]
-
-
 def _wait_until_gone(processes: list[psutil.Process]) -> None:
     """Wait for processes that are not ours to reap: init may leave them as zombies for seconds."""
     deadline = time.monotonic() + 10
@@ -163,14 +172,10 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _delete(directory: Path) -> None:
-    """Delete a dead server's directory; its last children may still be writing to it."""
-    remove_segment(directory)
-    deadline = time.monotonic() + DELETE_SECONDS
-    shutil.rmtree(directory, ignore_errors=True)
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        shutil.rmtree(directory, ignore_errors=True)
+def _require_space(directory: Path) -> None:
+    """Raise OSError where the disk is full: Redis would start there, and refuse every write."""
+    if shutil.disk_usage(directory).free < LEAST_SPACE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
 
 
 def _said(error: OSError | subprocess.CalledProcessError) -> str:

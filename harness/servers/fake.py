@@ -57,6 +57,12 @@ class FakeServer:
     def kill(self) -> None:
         raise NotImplementedError("matrix.toml says that fakeredis lacks kill")
 
+    def power_cut(self) -> None:
+        raise NotImplementedError("matrix.toml says that fakeredis lacks power_cut")
+
+    def cannot(self, event: str) -> str | None:
+        return None
+
     def remove(self) -> None:
         self._server.shutdown()
         self._server.server_close()

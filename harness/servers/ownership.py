@@ -6,9 +6,9 @@ a process that is gone, and never what belongs to one that lives.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -16,12 +16,11 @@ import psutil
 
 LABEL = "memory-matrix"
 """On every container: its value is the owner."""
-DIRECTORY_PREFIX = "memory-matrix-"
 
 
 @cache
 def owner() -> str:
-    """Return the mark of this process: host, pid and start time, so that a reused pid differs."""
+    """Return the mark of this process: host, pid and start, so that a reused pid differs."""
     return f"{_host()}/{os.getpid()}/{_start_time(os.getpid())}"
 
 
@@ -34,33 +33,18 @@ def is_gone(mark: str) -> bool:
     return _start_time(int(pid)) != start
 
 
-def private_directory() -> Path:
-    """Return a new directory in the temporary one, marked with this process."""
-    mark = owner().replace("/", "@")
-    return Path(tempfile.mkdtemp(prefix=f"{DIRECTORY_PREFIX}{mark}@"))
-
-
-def abandoned_directories() -> list[Path]:
-    """Return the directories of processes that are gone."""
-    found = Path(tempfile.gettempdir()).glob(f"{DIRECTORY_PREFIX}*")
-    return [path for path in found if is_gone(_mark(path))]
-
-
 @cache
 def _host() -> str:
-    """Return the host's name, and where that is known which of its sets of processes we see.
+    """Return a short name of the host and of the processes that we see of it.
 
-    Two containers may share a name and a Docker daemon, and not see each other's processes.
+    Two containers may share a host's name and a Docker daemon, and not see each other's
+    processes. Short, because paths of sockets may have some 100 characters.
     """
     try:
-        namespace = f".{Path('/proc/self/ns/pid').stat().st_ino}"
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
-        namespace = ""
-    return socket.gethostname() + namespace
-
-
-def _mark(path: Path) -> str:
-    return "/".join(path.name.removeprefix(DIRECTORY_PREFIX).split("@")[:3])
+        namespace = 0
+    return hashlib.sha256(f"{socket.gethostname()} {namespace}".encode()).hexdigest()[:8]
 
 
 def _start_time(pid: int) -> str | None:

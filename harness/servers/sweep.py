@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from harness.servers import docker, embedded
+from harness.servers import directories, docker
 
 
 def sweep_all() -> tuple[list[str], list[str]]:
     """Sweep containers, if a Docker daemon answers, and directories; return both's names."""
-    containers = [] if docker.daemon_fault() else docker.sweep()
-    return containers, embedded.sweep()
+    return [] if docker.daemon_fault() else docker.sweep(), directories.sweep()
 
 
 def main() -> None:
     """Sweep, and print what went."""
-    containers, directories = sweep_all()
-    for name in containers + directories:
+    containers, folders = sweep_all()
+    for name in containers + folders:
         print(f"removed {name}")
-    print(f"{len(containers)} containers and {len(directories)} directories removed")
+    print(f"{len(containers)} containers and {len(folders)} directories removed")
 
 
 if __name__ == "__main__":

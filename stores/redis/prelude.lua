@@ -5,7 +5,9 @@
 --   c, v, w   the context's record, its version, and the id of the write that stored it
 --   t         the session's own TTL in ms (0: for ever), where set_ttl gave it one
 --   f         the highest fencing token that has written
--- Its lock is a second hash in the same slot: o (owner), k (last token). The lease is its TTL.
+-- Its lock is a second hash in the same slot:
+--   o, e      the owner, and the lease's end in us
+--   k         the last token given out: the key outlives the lease for it, see keep_lock
 -- Numbers are formatted with %.0f, because tostring keeps only 14 digits.
 
 local function number(text) return tonumber(text or '0') or 0 end
@@ -24,6 +26,18 @@ local function later_token(session, lock, fence)
   local written = number(redis.call('HGET', session, 'f'))
   local latest = math.max(given, written)
   if latest > tonumber(fence) then return integer(latest) end
+end
+
+local function lease_end(lease) return integer(now_us() + tonumber(lease) * 1000) end
+
+local function holds(lock, owner)
+  local held = redis.call('HMGET', lock, 'o', 'e')
+  return held[1] == owner and number(held[2]) > now_us()
+end
+
+-- Keep the lock's key for an hour after the lease: fencing is for writers that come late.
+local function keep_lock(lock, lease)
+  redis.call('PEXPIRE', lock, integer(tonumber(lease) + 3600000))
 end
 
 -- Start the TTL anew: the session's own where it has one, else the store's.

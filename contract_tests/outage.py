@@ -1,0 +1,217 @@
+"""Breaking the server under load, once for all stores: what was acknowledged, what is left.
+
+Every rule of durability judges the same outage, because each costs a start of the server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+from contract_tests.workload import turn
+from harness.crowd import together
+from harness.histories import History, loss_of
+from harness.inspectors import Inspector, RawRecord
+from harness.polling import eventually
+from stores.errors import Conflict, LeaseLost, OutcomeUnknown, StoreError
+from stores.interface import Context, MemoryStore, Message, StoredMessage
+
+SESSIONS = ("first", "second")
+"""Sessions of each store, with a writer of its own each: a loss must be a tail of both."""
+TURNS = (1, 2, 1, 3)
+"""Messages of a writer's turns, over and over."""
+LOAD_SECONDS = 0.25
+"""How long writers write before the event: several of Postgres's WAL writer rounds (200 ms)."""
+LEAST = 100
+"""Acknowledged messages of each store before the event, however slow the machine is."""
+PACE_SECONDS = 0.001
+"""Between a writer's turns, so that a second has hundreds of writes and not ten thousands."""
+TTL_SECONDS = 600.0
+
+
+@dataclass(repr=False)
+class Life:
+    """One session, through the event."""
+
+    history: History
+    contexts: list[tuple[int, int]] = field(default_factory=list)
+    """(messages in the history then, version) of each context that was acknowledged."""
+    unknown_context: int | None = None
+    """Messages in the history when the outcome of saving the context became unknown."""
+    survived: list[RawRecord] = field(default_factory=list)
+    context: Context | None = None
+    ttl: float | None = None
+    repeated: list[tuple[StoredMessage, StoredMessage]] = field(default_factory=list)
+    """Messages that are left, and what appending them again gave."""
+    next_position: int = 0
+    """Of the first new message."""
+    unrefused: list[int] = field(default_factory=list)
+    """Versions of lost or replaced contexts with which a save went through."""
+    next_version: int = 0
+
+
+@dataclass(repr=False)
+class Outage:
+    """What one store went through."""
+
+    store: MemoryStore
+    """Opened before the event; it must work after it."""
+    inspector: Inspector
+    token: int
+    """Of a lock that was held before the event."""
+    lives: dict[str, Life]
+    event_ns: int = 0
+    """time.monotonic_ns() just before the server was broken."""
+    down_ns: int = 0
+    """When it was down for certain."""
+    seen_ns: int = 0
+    """When the TTLs were read that are left."""
+    first_call: StoreError | None = None
+    """What the store's first call after the event raised; None if it answered."""
+    next_token: int = 0
+    old_token_refused: bool = False
+
+    @property
+    def acknowledged(self) -> int:
+        """Count messages, up to each session's last acknowledged context."""
+        return sum(life.contexts[-1][0] for life in self.lives.values() if life.contexts)
+
+    def loss(self) -> tuple[int, int, float]:
+        """Return acknowledged and lost messages, and the age of the oldest lost one in seconds."""
+        losses = [loss_of(life.history, event=self.event_ns) for life in self.lives.values()]
+        seconds = [loss.seconds for loss in losses if loss.seconds is not None]
+        return (
+            sum(loss.acknowledged for loss in losses),
+            sum(len(loss.lost) for loss in losses),
+            max(0.0, *seconds, 0.0),
+        )
+
+
+def break_under_load(
+    stores: dict[str, tuple[MemoryStore, Inspector]],
+    event: Callable[[], None],
+    start: Callable[[], None],
+    seed: int,
+) -> dict[str, Outage]:
+    """Write with every store, let the event happen meanwhile, start the server, and look."""
+    outages = {
+        name: Outage(store, inspector, _token(store), {one: _life(seed) for one in SESSIONS})
+        for name, (store, inspector) in stores.items()
+    }
+    stop = threading.Event()
+    writers = [
+        _writer(outage.store, session_id, life, stop)
+        for outage in outages.values()
+        for session_id, life in outage.lives.items()
+    ]
+
+    def happen() -> None:
+        time.sleep(LOAD_SECONDS)
+        eventually(lambda: all(outage.acknowledged >= LEAST for outage in outages.values()))
+        moment = time.monotonic_ns()
+        try:
+            event()
+        finally:
+            stop.set()
+        for outage in outages.values():
+            outage.event_ns, outage.down_ns = moment, time.monotonic_ns()
+
+    together([happen, *writers])
+    start()
+    for outage in outages.values():
+        _look(outage)
+    return outages
+
+
+def _life(seed: int) -> Life:
+    return Life(History(seed, failed=(StoreError,), unknown=(OutcomeUnknown,)))
+
+
+def _token(store: MemoryStore) -> int:
+    with store.lock("locked", lease=10, wait=1) as lease:
+        store.append_message("locked", Message("user", "fenced"), fence=lease.token)
+        return lease.token
+
+
+def _writer(
+    store: MemoryStore, session_id: str, life: Life, stop: threading.Event
+) -> Callable[[], None]:
+    def write() -> None:
+        number = last = 0
+        while not stop.wait(PACE_SECONDS):
+            messages = turn(session_id, number, TURNS[number % len(TURNS)])
+            stored = []
+            with life.history.append(session_id, [message.id for message in messages]) as call:
+                stored = store.append_messages(session_id, messages)
+                call.acknowledged(message.position for message in stored)
+            if not stored:
+                return
+            number, last = number + 1, stored[-1].position
+            try:
+                version = store.save_context(session_id, {"messages": last})
+            except OutcomeUnknown:
+                life.unknown_context = last
+                return
+            except StoreError:
+                return
+            life.contexts.append((last, version))
+
+    return write
+
+
+def _look(outage: Outage) -> None:
+    """See what is left: by the inspector first, then through the store."""
+    outage.seen_ns = time.monotonic_ns()
+    for session_id, life in outage.lives.items():
+        life.survived = outage.inspector.messages(session_id)
+        truth = [(record.position, record.message_id) for record in life.survived]
+        life.history.final(truth, tail_may_be_lost=True)
+        if outage.inspector.present(session_id):
+            life.ttl = outage.inspector.ttl(session_id)
+    try:
+        outage.store.ping()
+    except StoreError as error:
+        outage.first_call = error
+    for session_id, life in outage.lives.items():
+        _go_on(outage.store, session_id, life)
+    with outage.store.lock("locked", lease=10, wait=1) as lease:
+        outage.next_token = lease.token
+        outage.store.append_message("locked", Message("user", "new"), fence=lease.token)
+        try:
+            outage.store.append_message("locked", Message("user", "old"), fence=outage.token)
+        except LeaseLost:
+            outage.old_token_refused = True
+
+
+def _go_on(store: MemoryStore, session_id: str, life: Life) -> None:
+    """Use the session as its writers would: repeat, append, save with what they knew."""
+    life.context = store.load_context(session_id)
+    for stored in store.get_history(session_id, limit=3):
+        life.repeated.append((stored, store.append_message(session_id, stored.message)))
+    life.next_position = store.append_message(session_id, Message("user", "after")).position
+    current = life.context.version if life.context else 0
+    known = [version for _, version in life.contexts if version != current]
+    for version in known[-3:]:
+        try:
+            store.save_context(session_id, {"stale": True}, if_version=version)
+        except Conflict:
+            continue
+        life.unrefused.append(version)
+    life.next_version = store.save_context(session_id, {"after": True})
+
+
+def open_all(
+    stack: ExitStack,
+    openings: Mapping[str, Callable[[], MemoryStore]],
+    inspect: Callable[[str], Inspector],
+) -> dict[str, tuple[MemoryStore, Inspector]]:
+    """Open a store and an inspector for each name; the stack clears and closes them."""
+    opened = {}
+    for name, open_store in openings.items():
+        inspector = stack.enter_context(closing(inspect(name)))
+        stack.callback(inspector.clear)
+        opened[name] = (stack.enter_context(open_store()), inspector)
+    return opened

@@ -1,0 +1,62 @@
+"""Directories and semaphores of runs, and those that killed runs left."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from harness.faults.disk import abandon
+from harness.servers.ownership import is_gone, owner
+from harness.servers.shared_memory import remove_segment
+
+PREFIX = "memory-matrix-"
+SHARED = Path(tempfile.gettempdir())
+"""Where all runs have their directories, wherever this one puts its temporary files later."""
+SEMAPHORES = Path("/dev/shm")  # noqa: S108 - where Linux has them
+DELETE_SECONDS = 5.0
+
+
+def private_directory() -> Path:
+    """Return a new directory, marked with this process."""
+    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}@", dir=SHARED))
+
+
+def mark_semaphores() -> None:
+    """Mark the semaphores of multiprocessing with this process, for those that start later.
+
+    Its own process that removes them is killed with ours when a whole group is.
+    """
+    multiprocessing.current_process()._config["semprefix"] = f"/{_prefix()}@"  # type: ignore[attr-defined] # noqa: SLF001 - there is no other way to name them
+
+
+def delete(directory: Path) -> None:
+    """Delete the directory of a server that is dead; its last children may still write to it."""
+    remove_segment(directory)
+    abandon(directory)
+    deadline = time.monotonic() + DELETE_SECONDS
+    shutil.rmtree(directory, ignore_errors=True)
+    while directory.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep() -> list[str]:
+    """Delete the directories whose owner is gone (its servers died with it); return them."""
+    for path in SEMAPHORES.glob(f"sem.{PREFIX}*"):
+        if is_gone(_mark(path)):
+            path.unlink(missing_ok=True)
+    abandoned = [path for path in SHARED.glob(f"{PREFIX}*") if is_gone(_mark(path))]
+    for directory in abandoned:
+        delete(directory)
+    return [str(directory) for directory in abandoned]
+
+
+def _prefix() -> str:
+    return PREFIX + owner().replace("/", "@")
+
+
+def _mark(path: Path) -> str:
+    return "/".join(path.name.partition(PREFIX)[2].split("@")[:3])
