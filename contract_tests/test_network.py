@@ -27,13 +27,10 @@ pytestmark = needs("network")
 
 TIMEOUT = 0.2
 """Seconds: a hundred times what a call takes. Silence costs a contract as much."""
-LEASE = 0.3
+LEASE = 0.4
 """Longer than the timeout, so that a lock taken without its taker's knowledge is seen."""
-ONCE: Mapping[Then, Sequence[str] | None] = {"reset": None, "silence": [BY_URL]}
-"""What comes after a lost reply, and in which ways stores are constructed then.
-
-Silence takes all the time there is, so that nothing that a client adds could happen after it.
-"""
+TIMES: Mapping[Then, float] = {"reset": 1.0, "silence": TIMEOUT}
+"""What comes after a lost reply, and the timeout: after a reset there must be another try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +45,21 @@ class Line:
 class Lines(Protocol):
     """Connects a store for each way to construct it, or only those given."""
 
-    def __call__(self, some: Sequence[str] | None = None, /) -> list[Line]: ...
+    def __call__(
+        self, some: Sequence[str] | None = None, /, timeout: float = TIMEOUT
+    ) -> list[Line]: ...
 
 
 @pytest.fixture
 def lines(new_proxied: Callable[[], Proxied], open_store: OpenStore, ways: list[str]) -> Lines:
     """Connect stores, each by way of a proxy of its own."""
 
-    def connect(some: Sequence[str] | None = None, /) -> list[Line]:
+    def connect(some: Sequence[str] | None = None, /, timeout: float = TIMEOUT) -> list[Line]:
         made = []
         for way in some or ways:
             proxied = new_proxied()
-            made.append(
-                Line(way, proxied.proxy, open_store(way=way, url=proxied.url, timeout=TIMEOUT))
-            )
+            store = open_store(way=way, url=proxied.url, timeout=timeout)
+            made.append(Line(way, proxied.proxy, store))
         for line in made:
             answer(line.store.ping)
         return made
@@ -84,7 +82,7 @@ def test_an_append_whose_reply_is_lost_is_stored_once(
     jobs = {
         f"{size} by {line.way}, {then}": (line, size, then)
         for then, size in sizes.items()
-        for line in lines()
+        for line in lines(timeout=TIMES[then])
     }
 
     def lose(session_id: str, line: Line, size: int, then: Then) -> Outcome:
@@ -96,8 +94,9 @@ def test_an_append_whose_reply_is_lost_is_stored_once(
         sent = turn("a", 1, size)
         ids = [message.id for message in sent]
         stored = [record.message_id for record in inspector.messages(session_id)]
-        assert stored == ids, f"{session_id}: {outcome}"
         assert outcome.unknown or outcome.error is None, f"{session_id}: {outcome}"
+        # The reply that was lost may have told of a lost race, and nothing been stored.
+        assert stored == ids or (outcome.unknown and not stored), f"{session_id}: {outcome}"
         again = answer(line.store.append_messages, session_id, sent)
         assert [one.position for one in again.result] == [*range(1, size + 1)], again
         assert [record.message_id for record in inspector.messages(session_id)] == ids, session_id
@@ -110,7 +109,7 @@ class Write:
     lose: Callable[[MemoryStore, str, Callable[[], object]], object]
     """Prepare, let the next reply get lost, write."""
     check: Callable[[MemoryStore, Inspector, str, Outcome], object]
-    """Assert that it was executed once."""
+    """Assert that it was executed once; or not at all, where its outcome is unknown."""
 
 
 def lose_update(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> Context:
@@ -128,8 +127,10 @@ def lose_update(store: MemoryStore, session_id: str, fault: Callable[[], object]
 def check_context(
     store: MemoryStore, inspector: Inspector, session_id: str, outcome: Outcome
 ) -> None:
-    store.save_context("updated once", {"n": 1})
-    assert inspector.context(session_id) == inspector.context("updated once"), session_id
+    for n in (0, 1):
+        store.save_context(f"updated {n} times", {"n": n})
+    right = [inspector.context(f"updated {n} times") for n in ((0, 1) if outcome.unknown else (1,))]
+    assert inspector.context(session_id) in right, session_id
     assert outcome.unknown or store.load_context(session_id) == outcome.result, session_id
 
 
@@ -143,9 +144,10 @@ def lose_deletion(store: MemoryStore, session_id: str, fault: Callable[[], objec
 def check_deletion(
     store: MemoryStore, inspector: Inspector, session_id: str, outcome: Outcome
 ) -> None:
-    assert not inspector.present(session_id), session_id
-    assert outcome.unknown or outcome.result is True, f"{session_id}: there was a session"
-    assert store.delete_session(session_id) is False, session_id
+    there = inspector.present(session_id)
+    if not outcome.unknown:
+        assert (outcome.result, there) == (True, False), session_id
+    assert store.delete_session(session_id) is there, session_id
 
 
 def lose_acquisition(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> None:
@@ -157,12 +159,12 @@ def lose_acquisition(store: MemoryStore, session_id: str, fault: Callable[[], ob
 
 
 def lose_release(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> None:
-    with store.lock(session_id, lease=60, wait=0):
+    with store.lock(session_id, lease=LEASE, wait=0):
         fault()
 
 
-def check_lock(store: MemoryStore, _: Inspector, session_id: str, __: Outcome) -> None:
-    with store.lock(session_id, lease=LEASE, wait=LEASE):
+def check_lock(store: MemoryStore, _: Inspector, session_id: str, outcome: Outcome) -> None:
+    with store.lock(session_id, lease=LEASE, wait=LEASE if outcome.unknown else 0):
         pass
 
 
@@ -188,8 +190,8 @@ def test_a_write_whose_reply_is_lost_happens_once(
     jobs = {
         f"{name} by {line.way}, {then}": (line, WRITES[name], then)
         for name in WRITES
-        for then, some in ONCE.items()
-        for line in lines(some)
+        for then in TIMES
+        for line in lines(None if then == "reset" else [BY_URL], timeout=TIMES[then])
     }
 
     def lose(session_id: str, line: Line, write: Write, then: Then) -> Outcome:
