@@ -13,6 +13,9 @@ from stores.interface import MemoryStore, Message
 
 pytestmark = needs("history", "work_counters")
 
+TRIES = 5
+"""A sweeper is counted in one of 25 tries or less: about once a second, in blocks of 40 ms."""
+
 
 def append(store: MemoryStore, session_id: str) -> None:
     """Append one message."""
@@ -37,14 +40,20 @@ def test_a_long_history_costs_no_more(
     Which rows, pages or fields are touched beyond those asked for: a count(*), an OFFSET,
     a whole hash or list.
     """
-    touched = {}
-    for count in (SHORT, LONG):
+
+    def touched(count: int) -> int:
         with planted.inspector.watching() as work:
             # What a server counted is told when its clients have gone.
             store = open_store(namespace=planted.namespace)
             call(store, f"{count}")
             store.close()
-        touched[count] = work.touched
-    assert touched[SHORT] >= 5, f"the server counted too little to judge: {touched}"
+        return work.touched
+
+    short = touched(SHORT)
+    assert short >= 5, f"the server counted {short}: too little to judge"
+    # A sweeper and the server's own upkeep can only add to a count: of some, the least is true.
+    long = [touched(LONG)]
     # Twice, because a tree of 100 000 rows is a page or two deeper than one of 10.
-    assert touched[LONG] <= 2 * touched[SHORT], f"touched, by messages there: {touched}"
+    while min(long) > 2 * short and len(long) < TRIES:
+        long.append(touched(LONG))
+    assert min(long) <= 2 * short, f"touched {short} of {SHORT} messages, and {long} of {LONG}"

@@ -36,7 +36,7 @@ PORT_ATTEMPTS = 5
 CREATE_SECONDS = 2.0
 """How long Docker may go on creating a container whose request was interrupted."""
 NOT_FOUND, CONFLICT = 404, 409
-"""A conflict is a removal that is under way, or a kill of what has ended."""
+"""A conflict is a removal that is under way."""
 FAULTS = (DockerException, RequestException)
 
 
@@ -88,12 +88,9 @@ class DockerServer:
 
     def power_cut(self) -> None:
         assert self._disk is not None
+        self._wrapped().pause()  # so that nothing is acknowledged after the cut
         self._disk.cut_power()
-        try:
-            self.kill()
-        except APIError as error:
-            if error.status_code != CONFLICT:
-                raise  # else it noticed first that its disk is gone, and ended
+        self.kill()
         self._wrapped().wait()
         self._disk.restore_power()
 

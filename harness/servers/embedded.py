@@ -80,6 +80,11 @@ class EmbeddedServer:
 
     def power_cut(self) -> None:
         assert self._disk is not None
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        for process in (server, *server.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()  # so that nothing is acknowledged after the cut
         self._disk.cut_power()
         self.kill()
         self._disk.restore_power()
