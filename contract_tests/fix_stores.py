@@ -24,6 +24,8 @@ EXCUSED = pytest.StashKey[bool]()
 """Of a contract that the cell's row makes not applicable."""
 RUN = uuid4().hex[:12]
 """Part of every namespace: two runs on one server never meet."""
+PATIENCE = 15.0
+"""Seconds: the timeout of stores whose contract is not about time. Busy disks may take 5 s."""
 _numbers = itertools.count(1)
 
 
@@ -74,7 +76,9 @@ def loop() -> Iterator[LoopThread]:
 @pytest.fixture
 def opening(store_row: Store, cell: Cell, server: Server, namespace: str) -> Opening:
     """What it takes to open the store, here or in another process."""
-    return Opening(store_row.factory, server.url, namespace, dict(cell.store_options))
+    return Opening(
+        store_row.factory, server.url, namespace, {"timeout": PATIENCE, **cell.store_options}
+    )
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ class Life:
     survived: list[RawRecord] = field(default_factory=list)
     context: Context | None = None
     ttl: float | None = None
+    seen_ns: int = 0
+    """time.monotonic_ns() after the TTL was read."""
     repeated: list[tuple[StoredMessage, StoredMessage]] = field(default_factory=list)
     """Messages that are left, and what appending them again gave."""
     next_position: int = 0
@@ -70,7 +72,7 @@ class Outage:
     down_ns: int = 0
     """When it was down for certain."""
     seen_ns: int = 0
-    """When the TTLs were read that are left."""
+    """Before the first TTL was read that is left."""
     first_call: StoreError | None = None
     """What the store's first call after the event raised; None if it answered."""
     next_token: int = 0
@@ -177,6 +179,7 @@ def _look(outage: Outage) -> None:
         life.history.final(truth, tail_may_be_lost=True)
         if outage.inspector.present(session_id):
             life.ttl = outage.inspector.ttl(session_id)
+            life.seen_ns = time.monotonic_ns()
     try:
         outage.store.ping()
     except StoreError as error:

@@ -11,7 +11,7 @@ import pytest
 from contract_tests.fix_cell import MATRIX, SEED
 from contract_tests.fix_histories import Judge
 from contract_tests.fix_report import Measure
-from contract_tests.fix_stores import RUN
+from contract_tests.fix_stores import PATIENCE, RUN
 from contract_tests.outage import TTL_SECONDS, Outage, break_under_load, open_all
 from harness.backends import Backend
 from harness.contracts import contract, needs
@@ -35,7 +35,7 @@ def outages(
         pytestconfig.stash[MATRIX].stores_of(cell), pytestconfig.getoption("store")
     )
     done: dict[str, dict[str, Outage]] = {}
-    options = {**cell.store_options, "ttl": TTL_SECONDS}
+    options = {"timeout": PATIENCE, **cell.store_options, "ttl": TTL_SECONDS}
 
     def namespace(event: str, store: str) -> str:
         return f"matrix-{RUN}-durability-{event}-{store}"
@@ -159,11 +159,11 @@ def test_versions_never_come_back(outage: Outage) -> None:
 @over_events
 def test_ttls_survive_and_do_not_start_anew(outage: Outage) -> None:
     """A session that survived has the rest of its TTL: down time counts."""
-    least = TTL_SECONDS - (outage.seen_ns - outage.began_ns) / 1e9 - 0.1
     most = TTL_SECONDS - (outage.seen_ns - outage.down_ns) / 1e9 + 0.1
     for session_id, life in outage.lives.items():
         if life.survived:
             assert life.ttl is not None, f"{session_id} lost its TTL"
+            least = TTL_SECONDS - (life.seen_ns - outage.began_ns) / 1e9 - 0.1
             assert least <= life.ttl <= most, f"{session_id}: {life.ttl:.3f} s are left"
 
 
