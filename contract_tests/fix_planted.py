@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from contract_tests.fix_cell import MATRIX
-from contract_tests.fix_stores import RUN
+from contract_tests.fix_stores import Openings
 from harness.backends import Backend
 from harness.faces import LoopThread
 from harness.inspectors import Inspector
-from harness.matrix import Cell
-from harness.opening import Opening, choose_stores
 from harness.servers import Server
 from stores.interface import Message
 
@@ -30,19 +27,17 @@ class Planted:
 
 @pytest.fixture(scope="module")
 def planted(
-    pytestconfig: pytest.Config, cell: Cell, server: Server, software: Backend, loop: LoopThread
+    openings: Openings, server: Server, software: Backend, loop: LoopThread
 ) -> Iterator[Planted]:
     """A short and a long history."""
-    namespace = f"matrix-{RUN}-planted"
-    stores = pytestconfig.stash[MATRIX].stores_of(cell)
-    row = choose_stores(stores, pytestconfig.getoption("store"))[0]
-    inspector = software.inspector(server.url, namespace)
-    with Opening(row.factory, server.url, namespace, dict(cell.store_options)).open(loop) as store:
+    opening = next(iter(openings("planted").values()))
+    inspector = software.inspector(server.url, opening.namespace)
+    with opening.open(loop) as store:
         store.append_message("a record", Message("user", "planted"))
     record = inspector.messages("a record")[0].record
     for count in (SHORT, LONG):
         inspector.plant_history(f"{count}", count, record)
-    yield Planted(namespace, inspector)
+    yield Planted(opening.namespace, inspector)
     inspector.clear()
     inspector.close()
 

@@ -29,6 +29,10 @@ PATIENCE = 15.0
 _numbers = itertools.count(1)
 
 
+Openings = Callable[[str], dict[str, Opening]]
+"""Openings by store name, each in a namespace that is named for a purpose."""
+
+
 class OpenStore(Protocol):
     """Opens another store of the same adapter, closed after the test."""
 
@@ -40,8 +44,7 @@ class OpenStore(Protocol):
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each contract on each adapter."""
     if "store_row" in metafunc.fixturenames:
-        cell, matrix = metafunc.config.stash[CELL], metafunc.config.stash[MATRIX]
-        rows = choose_stores(matrix.stores_of(cell), metafunc.config.getoption("store"))
+        rows = _rows(metafunc.config)
         metafunc.parametrize("store_row", rows, ids=[row.name for row in rows], scope="session")
 
 
@@ -76,9 +79,20 @@ def loop() -> Iterator[LoopThread]:
 @pytest.fixture
 def opening(store_row: Store, cell: Cell, server: Server, namespace: str) -> Opening:
     """What it takes to open the store, here or in another process."""
-    return Opening(
-        store_row.factory, server.url, namespace, {"timeout": PATIENCE, **cell.store_options}
-    )
+    return _opening(store_row, cell, server, namespace)
+
+
+@pytest.fixture(scope="session")
+def openings(pytestconfig: pytest.Config, cell: Cell, server: Server) -> Openings:
+    """Openings of all the run's stores, for what a cell does once for all of them."""
+
+    def of(purpose: str) -> dict[str, Opening]:
+        return {
+            row.name: _opening(row, cell, server, f"matrix-{RUN}-{purpose}-{row.name}")
+            for row in _rows(pytestconfig)
+        }
+
+    return of
 
 
 @pytest.fixture
@@ -144,6 +158,17 @@ def _clean(request: pytest.FixtureRequest) -> None:
     """Let every test with a store leave its namespace empty."""
     if "opening" in request.fixturenames and SERVER in request.config.stash:
         request.getfixturevalue("inspector")
+
+
+def _rows(config: pytest.Config) -> list[Store]:
+    """Return the stores to run, by the cell's backend and ``--store``."""
+    stores = config.stash[MATRIX].stores_of(config.stash[CELL])
+    return choose_stores(stores, config.getoption("store"))
+
+
+def _opening(row: Store, cell: Cell, server: Server, namespace: str) -> Opening:
+    options = {"timeout": PATIENCE, **cell.store_options}
+    return Opening(row.factory, server.url, namespace, options)
 
 
 def _row(item: pytest.Item) -> Store | None:

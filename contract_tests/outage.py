@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contract_tests.workload import turn
+from harness.backends import Backend
 from harness.crowd import together
+from harness.faces import LoopThread
 from harness.histories import History, loss_of
 from harness.inspectors import Inspector, RawRecord
+from harness.opening import Opening
 from harness.polling import eventually
 from stores.errors import Conflict, LeaseLost, OutcomeUnknown, StoreError
 from stores.interface import Context, MemoryStore, Message, StoredMessage
@@ -213,14 +216,13 @@ def _go_on(store: MemoryStore, session_id: str, life: Life) -> None:
 
 
 def open_all(
-    stack: ExitStack,
-    openings: Mapping[str, Callable[[], MemoryStore]],
-    inspect: Callable[[str], Inspector],
+    stack: ExitStack, openings: Mapping[str, Opening], software: Backend, loop: LoopThread
 ) -> dict[str, tuple[MemoryStore, Inspector]]:
-    """Open a store and an inspector for each name; the stack clears and closes them."""
+    """Open each store and an inspector of its namespace; the stack clears and closes them."""
     opened = {}
-    for name, open_store in openings.items():
-        inspector = stack.enter_context(closing(inspect(name)))
+    for name, opening in openings.items():
+        inspector = stack.enter_context(closing(software.inspector(opening.url, opening.namespace)))
         stack.callback(inspector.clear)
-        opened[name] = (stack.enter_context(open_store()), inspector)
+        with_ttl = replace(opening, options={**opening.options, "ttl": TTL_SECONDS})
+        opened[name] = (stack.enter_context(with_ttl.open(loop)), inspector)
     return opened

@@ -8,17 +8,16 @@ from functools import partial
 
 import pytest
 
-from contract_tests.fix_cell import MATRIX, SEED
+from contract_tests.fix_cell import SEED
 from contract_tests.fix_histories import Judge
 from contract_tests.fix_report import Measure
-from contract_tests.fix_stores import PATIENCE, RUN
+from contract_tests.fix_stores import Openings
 from contract_tests.outage import TTL_SECONDS, Outage, break_under_load, open_all
 from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.faces import LoopThread
 from harness.matrix import Cell, Store
-from harness.opening import Opening, choose_stores
-from harness.servers import Server
+from harness.servers import Server, let_happen
 
 pytestmark = needs("history", "context", "ttl", "lock")
 
@@ -28,39 +27,21 @@ over_events = pytest.mark.parametrize("event", EVENTS, scope="session")
 
 @pytest.fixture(scope="session")
 def outages(
-    pytestconfig: pytest.Config, cell: Cell, software: Backend, server: Server, loop: LoopThread
+    pytestconfig: pytest.Config,
+    openings: Openings,
+    software: Backend,
+    server: Server,
+    loop: LoopThread,
 ) -> Iterator[Callable[[str], dict[str, Outage]]]:
     """Break the server once an event, under the load of all stores."""
-    rows = choose_stores(
-        pytestconfig.stash[MATRIX].stores_of(cell), pytestconfig.getoption("store")
-    )
     done: dict[str, dict[str, Outage]] = {}
-    options = {"timeout": PATIENCE, **cell.store_options, "ttl": TTL_SECONDS}
-
-    def namespace(event: str, store: str) -> str:
-        return f"matrix-{RUN}-durability-{event}-{store}"
 
     with ExitStack() as stack:
 
         def outage(event: str) -> dict[str, Outage]:
             if event not in done:
-                openings = {
-                    row.name: partial(
-                        Opening(row.factory, server.url, namespace(event, row.name), options).open,
-                        loop,
-                    )
-                    for row in rows
-                }
-                stores = open_all(
-                    stack,
-                    openings,
-                    lambda name: software.inspector(server.url, namespace(event, name)),
-                )
-                happens = {
-                    "restart": server.stop,
-                    "kill": server.kill,
-                    "power_cut": server.power_cut,
-                }[event]
+                stores = open_all(stack, openings(f"durability-{event}"), software, loop)
+                happens = partial(let_happen, event, server)
                 done[event] = break_under_load(
                     stores, happens, server.start, pytestconfig.stash[SEED]
                 )

@@ -10,9 +10,8 @@ from functools import partial
 
 import pytest
 
-from contract_tests.fix_cell import MATRIX
 from contract_tests.fix_faults import Proxied
-from contract_tests.fix_stores import RUN, OpenStore
+from contract_tests.fix_stores import Openings, OpenStore
 from contract_tests.fix_sweeper import Sweeping
 from contract_tests.lifetimes import Span, expiry, misses
 from contract_tests.workload import turn
@@ -21,9 +20,9 @@ from harness.contracts import contract, needs
 from harness.faces import LoopThread
 from harness.inspectors import Inspector
 from harness.matrix import Cell, Store
-from harness.opening import Opening, choose_stores
+from harness.opening import Opening
 from harness.polling import eventually
-from harness.servers import Server
+from harness.servers import Server, let_happen
 from stores.errors import NoSuchSession, StoreError
 from stores.interface import MemoryStore, Message
 
@@ -105,29 +104,19 @@ Outages = Callable[[str, str], Seen]
 
 
 @pytest.fixture(scope="session")
-def outages(
-    pytestconfig: pytest.Config, cell: Cell, software: Backend, server: Server, loop: LoopThread
-) -> Outages:
+def outages(openings: Openings, software: Backend, server: Server, loop: LoopThread) -> Outages:
     """Let each event happen to the server once for all stores; return what one of them saw."""
-    rows = choose_stores(
-        pytestconfig.stash[MATRIX].stores_of(cell), pytestconfig.getoption("store")
-    )
     seen: dict[tuple[str, str], Seen] = {}
 
     def outage(event: str, store: str) -> Seen:
         if (event, store) not in seen:
-            openings = {
-                row.name: Opening(
-                    row.factory, server.url, f"matrix-{RUN}-{event}-{row.name}", cell.store_options
-                )
-                for row in rows
-            }
-            for name, opening in openings.items():
+            stores = openings(f"lifetimes-{event}")
+            for name, opening in stores.items():
                 seen[event, name] = Seen(give_lifetimes(opening, loop))
-            {"restart": server.stop, "kill": server.kill}[event]()
+            let_happen(event, server)
             time.sleep(OUTLIVED)
             server.start()
-            for name, opening in openings.items():
+            for name, opening in stores.items():
                 inspector = software.inspector(server.url, opening.namespace)
                 with closing(inspector), opening.open(loop) as after:
                     look_at_lifetimes(after, inspector, seen[event, name])

@@ -54,6 +54,11 @@ class Server(Protocol):
         """Return what the server logged so far."""
 
 
+def let_happen(event: str, server: Server) -> None:
+    """Stop, kill or cut the power of a server, by the event's name in matrix.toml."""
+    {"restart": server.stop, "kill": server.kill, "power_cut": server.power_cut}[event]()
+
+
 def wait_until_serving(
     name: str, check: Callable[[], None], alive: Callable[[], bool], logs: Callable[[], str]
 ) -> None:
