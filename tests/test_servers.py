@@ -61,9 +61,11 @@ def nothing_left(shared: Path) -> Iterator[None]:
 
 def failure(server: EmbeddedServer) -> str:
     """Start a server that must fail; remove it, and return the message."""
-    with pytest.raises(StartError) as caught:
-        server.start()
-    server.remove()
+    try:
+        with pytest.raises(StartError) as caught:
+            server.start()
+    finally:
+        server.remove()
     return str(caught.value)
 
 
@@ -104,7 +106,7 @@ def test_a_server_that_listens_late_is_waited_for() -> None:
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n" * 9, b""])
 def test_a_port_that_is_taken_is_told_with_the_log(answer: bytes) -> None:
     """Whoever answers at the server's port, even as a Redis would, is never taken for it."""
-    server = EmbeddedServer(CELL, RedisBackend())
+    server = EmbeddedServer(CELL, Scripted('sleep 0.2; exec "$0" "$@"'))
     with socket.create_server(("127.0.0.1", server._port)) as stranger:
         threading.Thread(target=_answer, args=(stranger, answer), daemon=True).start()
         said = failure(server)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.backends import Backend
+from harness.backends import Backend, NotReadyError
 from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
 from harness.faults.freeze import freeze
@@ -67,11 +67,17 @@ class EmbeddedServer:
         except (OSError, subprocess.SubprocessError) as error:
             raise StartError(f"{self._cell.id}: {command[0]} does not start: {error}") from error
         wait_until_serving(
-            self._cell.id,
-            lambda: self._backend.check(self.url),
-            lambda: process.poll() is None,
-            self.logs,
+            self._cell.id, lambda: self._check(process), lambda: process.poll() is None, self.logs
         )
+
+    def _check(self, process: subprocess.Popen[bytes]) -> None:
+        """Raise NotReadyError unless the server serves, and not a stranger at its port."""
+        self._backend.check(self.url)
+        with suppress(psutil.NoSuchProcess):
+            for socket in psutil.Process(process.pid).net_connections("tcp4"):
+                if socket.status == psutil.CONN_LISTEN and socket.laddr.port == self._port:
+                    return
+        raise NotReadyError("another server answers at its address")
 
     def stop(self) -> None:
         self._end(signal.SIGTERM if self._backend.program == "redis-server" else signal.SIGINT)
