@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 import pytest
 
+from harness.faces import LoopThread
 from harness.faults import FaultProxy, address_of
 from harness.servers import Server
 
@@ -19,8 +20,28 @@ class Proxied(NamedTuple):
     url: str
 
 
+@pytest.fixture(scope="session")
+def _network() -> Iterator[LoopThread]:
+    """The event loop of all proxies."""
+    loop = LoopThread()
+    yield loop
+    loop.stop()
+
+
 @pytest.fixture
-def proxied(server: Server) -> Iterator[Proxied]:
+def new_proxied(server: Server, _network: LoopThread) -> Iterator[Callable[[], Proxied]]:
+    """Make proxies, so that stores have faults of their own at the same time."""
+    with ExitStack() as proxies:
+
+        def new() -> Proxied:
+            proxy = FaultProxy(lambda: address_of(server.url), _network)
+            proxies.enter_context(closing(proxy))
+            return Proxied(proxy, proxy.url(server.url))
+
+        yield new
+
+
+@pytest.fixture
+def proxied(new_proxied: Callable[[], Proxied]) -> Proxied:
     """Stand between a store and its server: ``open_store(url=proxied.url, timeout=…)``."""
-    with closing(FaultProxy(lambda: address_of(server.url))) as proxy:
-        yield Proxied(proxy, proxy.url(server.url))
+    return new_proxied()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -26,18 +26,27 @@ RUN = uuid4().hex[:12]
 """Part of every namespace: two runs on one server never meet."""
 PATIENCE = 15.0
 """Seconds: the timeout of stores whose contract is not about time. Busy disks may take 5 s."""
+BY_URL = "url"
+"""The way to construct a store that every contract takes, unless it names another."""
 _numbers = itertools.count(1)
 
 
-Openings = Callable[[str], dict[str, Opening]]
-"""Openings by store name, each in a namespace that is named for a purpose."""
+class Openings(Protocol):
+    """Gives openings by store name, each in a namespace that is named for a purpose."""
+
+    def __call__(self, purpose: str, **options: Any) -> dict[str, Opening]: ...
 
 
 class OpenStore(Protocol):
     """Opens another store of the same adapter, closed after the test."""
 
     def __call__(
-        self, *, namespace: str | None = None, url: str | None = None, **options: Any
+        self,
+        *,
+        namespace: str | None = None,
+        url: str | None = None,
+        way: str = BY_URL,
+        **options: Any,
     ) -> MemoryStore: ...
 
 
@@ -79,20 +88,32 @@ def loop() -> Iterator[LoopThread]:
 @pytest.fixture
 def opening(store_row: Store, cell: Cell, server: Server, namespace: str) -> Opening:
     """What it takes to open the store, here or in another process."""
-    return _opening(store_row, cell, server, namespace)
+    return _opening(store_row, cell, server, namespace, {})
 
 
 @pytest.fixture(scope="session")
-def openings(pytestconfig: pytest.Config, cell: Cell, server: Server) -> Openings:
-    """Openings of all the run's stores, for what a cell does once for all of them."""
+def store_rows(pytestconfig: pytest.Config) -> list[Store]:
+    """The rows of all the run's stores, for what a cell does once for all of them."""
+    return _rows(pytestconfig)
 
-    def of(purpose: str) -> dict[str, Opening]:
+
+@pytest.fixture(scope="session")
+def openings(store_rows: list[Store], cell: Cell, server: Server) -> Openings:
+    """Openings of all the run's stores."""
+
+    def of(purpose: str, **options: Any) -> dict[str, Opening]:
         return {
-            row.name: _opening(row, cell, server, f"matrix-{RUN}-{purpose}-{row.name}")
-            for row in _rows(pytestconfig)
+            row.name: _opening(row, cell, server, f"matrix-{RUN}-{purpose}-{row.name}", options)
+            for row in store_rows
         }
 
     return of
+
+
+@pytest.fixture
+def ways(store_row: Store) -> list[str]:
+    """The ways to construct the store, for `open_store`."""
+    return [BY_URL, *store_row.ways]
 
 
 @pytest.fixture
@@ -104,15 +125,21 @@ def recording(request: pytest.FixtureRequest) -> Recording:
 
 
 @pytest.fixture
-def open_store(opening: Opening, loop: LoopThread, recording: Recording) -> Iterator[OpenStore]:
+def open_store(
+    store_row: Store, opening: Opening, loop: LoopThread, recording: Recording
+) -> Iterator[OpenStore]:
     """Open stores of the adapter under test; all are closed at the end."""
     opened: list[MemoryStore] = []
 
     def open_one(
-        *, namespace: str | None = None, url: str | None = None, **options: Any
+        *,
+        namespace: str | None = None,
+        url: str | None = None,
+        way: str = BY_URL,
+        **options: Any,
     ) -> MemoryStore:
         one = Opening(
-            opening.factory,
+            opening.factory if way == BY_URL else store_row.ways[way],
             url or opening.url,
             namespace or opening.namespace,
             {**opening.options, **options},
@@ -166,8 +193,10 @@ def _rows(config: pytest.Config) -> list[Store]:
     return choose_stores(stores, config.getoption("store"))
 
 
-def _opening(row: Store, cell: Cell, server: Server, namespace: str) -> Opening:
-    options = {"timeout": PATIENCE, **cell.store_options}
+def _opening(
+    row: Store, cell: Cell, server: Server, namespace: str, options: Mapping[str, Any]
+) -> Opening:
+    options = {"timeout": PATIENCE, **cell.store_options, **options}
     return Opening(row.factory, server.url, namespace, options)
 
 

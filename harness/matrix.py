@@ -20,6 +20,7 @@ from harness.tables import NAME, NAME_MEANING, MatrixError, Table, listed
 Named = TypeVar("Named")
 
 PATH = Path(__file__).resolve().parent.parent / "matrix.toml"
+FACTORY, FACTORY_MEANING = r"[\w.]+:[\w.]+", "package.module:callable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store under test. ``factory`` is ``package.module:callable``."""
+    """A store under test. ``factory`` is ``package.module:callable``.
+
+    ``ways`` are factories of the same store that construct it in other ways, by their names.
+    """
 
     name: str
     factory: str
@@ -51,6 +55,7 @@ class Store:
     features: frozenset[str] | None = None
     requires: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
+    ways: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +172,12 @@ def _image(name: str, table: Table) -> Image:
 def _store(name: str, table: Table, backends: list[str]) -> Store:
     store = Store(
         name=name,
-        factory=table.matching("factory", r"[\w.]+:[\w.]+", "package.module:callable"),
+        factory=table.matching("factory", FACTORY, FACTORY_MEANING),
         backend=table.choice("backend", backends),
         features=table.optional_texts("features", FEATURES),
         requires=tuple(table.texts("requires", ())),
         lacks=table.text_table("lacks", CAPABILITIES),
+        ways=table.matching_table("ways", FACTORY, FACTORY_MEANING),
     )
     table.done()
     return store
@@ -327,6 +333,8 @@ CAPABILITIES = {
     "kill": "the server can be killed with SIGKILL and started again with its data",
     "record_limit": "the server can be told to refuse long values",
     "accounts": "the server has accounts whose rights can be limited",
+    "network": "between clients and server is a network, which can fail",
+    "poolers": "clients may reach the server through a proxy that pools transactions",
     "connections": "clients have connections that the server can close",
     "monitor": "the server tells which commands it ran",
     "work_counters": "the server counts what a call makes it touch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +24,19 @@ class Opening:
     options: Mapping[str, Any]
 
     def open(self, loop: Loop) -> MemoryStore:
-        """Open the store, an async one behind its sync face."""
-        store = self.native()
+        """Open the store, an async one behind its sync face. Its factory may be a coroutine's."""
+        made = self._made()
+        store = self._checked(loop.run(made) if inspect.iscoroutine(made) else made)
         return SyncFace(store, loop) if isinstance(store, AsyncMemoryStore) else store
 
     def native(self) -> MemoryStore | AsyncMemoryStore:
         """Open the store as it is, whichever face it has."""
-        store = load_factory(self.factory)(self.url, namespace=self.namespace, **self.options)
+        return self._checked(self._made())
+
+    def _made(self) -> Any:
+        return load_factory(self.factory)(self.url, namespace=self.namespace, **self.options)
+
+    def _checked(self, store: Any) -> MemoryStore | AsyncMemoryStore:
         if isinstance(store, MemoryStore | AsyncMemoryStore):
             return store
         raise MatrixError(

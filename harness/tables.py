@@ -99,6 +99,11 @@ class Table:
             table.only(allowed)
         return {name: table.text(name) for name in table._values}
 
+    def matching_table(self, key: str, pattern: str, meaning: str) -> dict[str, str]:
+        """Return a table of texts that match the whole pattern, empty where the key is absent."""
+        table = Table(self._mapping(key), self._path(key))
+        return {name: table.matching(name, pattern, meaning) for name in table._values}
+
     def text_lists(self, allowed: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         """Return the whole table, each value a text or a list of texts as lists; none is empty."""
         self.only(allowed)

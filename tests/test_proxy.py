@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from harness.faces import LoopThread
 from harness.faults import FaultProxy, address_of
 from harness.polling import eventually
 
@@ -284,3 +285,34 @@ def test_close_leaves_nothing_open(echo: Echo) -> None:
         connect(proxy)
     proxy.close()
     assert eventually(lambda: threading.active_count() <= before)
+
+
+def test_ignore_neither_accepts_nor_refuses_and_ends(proxy: FaultProxy) -> None:
+    with connect(proxy) as connection:
+        ask(connection, b"before")
+        with proxy.ignore():
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address_of(proxy.url("tcp://anywhere:1")), SOON)
+    assert_works(proxy)
+
+
+def test_drip_lets_a_reply_through_byte_by_byte(proxy: FaultProxy) -> None:
+    with connect(proxy) as connection:
+        with proxy.drip(SOON):
+            start = time.monotonic()
+            assert [ask(connection, b"slow"), connection.recv(100)] == [b"s", b"l"]
+            assert time.monotonic() - start > 2 * SOON * 0.9
+        assert connection.recv(100) == b"ow"
+        assert ask(connection, b"after") == b"after"
+    assert_works(proxy)
+
+
+def test_proxies_can_share_a_loop(echo: Echo) -> None:
+    loop = LoopThread()
+    one, other = FaultProxy(lambda: echo.address, loop), FaultProxy(lambda: echo.address, loop)
+    one.close()
+    assert_works(other)
+    other.close()
+    loop.stop()

@@ -6,13 +6,22 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from harness.faces import LoopThread
-from harness.faults.traffic import Blackhole, CutAfter, CutReply, Delay, Fault, Reset, Then
+from harness.faults.traffic import (
+    Blackhole,
+    CutAfter,
+    CutReply,
+    Delay,
+    Drip,
+    Fault,
+    Reset,
+    Then,
+)
 
 CHUNK = 65536
 """Longest piece that counts as one request; drivers write a command in one piece up to here."""
@@ -42,7 +51,9 @@ class FaultProxy:
         requests: how many pieces came from clients, handshakes included.
     """
 
-    def __init__(self, upstream: Callable[[], tuple[str, int]]) -> None:
+    def __init__(
+        self, upstream: Callable[[], tuple[str, int]], loop: LoopThread | None = None
+    ) -> None:
         self.connections = 0
         self.requests = 0
         self._upstream = upstream
@@ -50,7 +61,8 @@ class FaultProxy:
         self._links: set[_Link] = set()
         self._serving: set[asyncio.Task[None] | None] = set()
         self._listener: asyncio.Server | None = None
-        self._loop = LoopThread()
+        self._loop = loop or LoopThread()
+        self._owns_loop = loop is None
         # Bound for good, so that nobody else gets the port while the proxy refuses connections.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,6 +90,25 @@ class FaultProxy:
         finally:
             self._run(self._listen())
 
+    @contextmanager
+    def ignore(self) -> Iterator[None]:
+        """Leave new connections unanswered, as if nobody were there, and reset those there are."""
+        self._run(self._deafen())
+        try:
+            with socket.socket() as deaf, ExitStack() as queue:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                deaf.bind((self._host, self._port))
+                deaf.listen(0)
+                # Once the queue of those whom nobody accepts is full, Linux answers no more.
+                with suppress(TimeoutError):
+                    while True:
+                        queue.enter_context(
+                            socket.create_connection((self._host, self._port), 0.01)
+                        )
+                yield
+        finally:
+            self._run(self._listen())
+
     def reset(self) -> AbstractContextManager[None]:
         """Reset the connections there are, and each new one once it is made."""
         return self._during(Reset, at_once=True)
@@ -89,6 +120,10 @@ class FaultProxy:
     def delay(self, seconds: float) -> AbstractContextManager[None]:
         """Hold each reply back for so long."""
         return self._during(partial(Delay, seconds))
+
+    def drip(self, seconds: float) -> AbstractContextManager[None]:
+        """Let replies through byte by byte, one every so many seconds."""
+        return self._during(partial(Drip, seconds))
 
     def drop_next_reply(self, then: Then = "reset") -> AbstractContextManager[None]:
         """Lose the next reply after the server executed; then reset the connection or go mute."""
@@ -105,12 +140,17 @@ class FaultProxy:
         """
         return self._during(partial(CutAfter, requests))
 
+    def apply(self, make: Callable[[], Fault]) -> AbstractContextManager[None]:
+        """Apply a fault of one's own kind to the connections there are and to new ones."""
+        return self._during(make)
+
     def close(self) -> None:
         """Reset what is open and stop listening, once no fault lasts. Twice is fine."""
         if self._listener is not None:
             self._run(self._finish())
             self._listener = None
-            self._loop.stop()
+            if self._owns_loop:
+                self._loop.stop()
             self._reserved.close()
 
     @contextmanager
@@ -210,6 +250,10 @@ class _Link:
     def give(self, chunk: bytes) -> None:
         """Send bytes to the client at once."""
         self._client[1].write(chunk)
+
+    def tell(self, chunk: bytes) -> None:
+        """Send bytes to the server at once."""
+        self._writers[-1].write(chunk)
 
     def is_closing(self) -> bool:
         """Tell whether the client's side is closed or being closed."""

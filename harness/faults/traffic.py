@@ -18,6 +18,9 @@ class Link(Protocol):
     def give(self, chunk: bytes) -> None:
         """Send bytes to the client at once."""
 
+    def tell(self, chunk: bytes) -> None:
+        """Send bytes to the server at once."""
+
 
 class Fault:
     """A network without fault. Each hook may wait, change the bytes, or reset the link."""
@@ -78,6 +81,22 @@ class Delay(Fault):
         with suppress(TimeoutError):
             await asyncio.wait_for(self.ended.wait(), self._seconds)
         return chunk
+
+
+class Drip(Fault):
+    """Replies come byte by byte, one every so many seconds, until the fault ends."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    async def reply(self, link: Link, chunk: bytes) -> bytes:
+        for place in range(len(chunk)):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), self._seconds)
+                return chunk[place:]
+            link.give(chunk[place : place + 1])
+        return b""
 
 
 class CutReply(Fault):

@@ -93,6 +93,15 @@ class Inspector(Protocol):
     def clients(self) -> int:
         """Count the connections of other clients."""
 
+    def open_transactions(self) -> int:
+        """Count the transactions of other clients that are open now."""
+
+    def redefined(self) -> AbstractContextManager[None]:
+        """Invalidate what clients have prepared on the server, as the block begins and ends."""
+
+    def refused_urls(self) -> dict[str, str]:
+        """Return URLs that the server refuses, by what is wrong with each."""
+
     def least_privilege_url(self) -> str:
         """Return a URL for a new user who may do only what docs/stores.md asks for."""
 

@@ -20,6 +20,7 @@ GRANTS = (
     "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA agent_memory TO {role}",
 )
 """What the store needs, as docs/stores.md tells its users."""
+TABLES = ("sessions", "messages", "locks")
 OF_SESSION = (
     "SELECT session_key FROM agent_memory.sessions WHERE namespace = %s AND session_id = %s"
 )
@@ -249,6 +250,35 @@ class PostgresInspector:
 
     def clients(self) -> int:
         return len(self._others())
+
+    def open_transactions(self) -> int:
+        ((count,),) = self._rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend' AND xact_start IS NOT NULL"
+        )
+        return int(count)
+
+    @contextmanager
+    def redefined(self) -> Iterator[None]:
+        column = f"added_{uuid4().hex[:12]}"
+        for table in TABLES:
+            self._rows(f"ALTER TABLE agent_memory.{table} ADD COLUMN {column} text")
+        try:
+            yield
+        finally:
+            for table in TABLES:
+                self._rows(f"ALTER TABLE agent_memory.{table} DROP COLUMN {column}")
+
+    def refused_urls(self) -> dict[str, str]:
+        parts = urlsplit(self._url)
+        address = f"{parts.hostname}:{parts.port}"
+        return {
+            "wrong password": parts._replace(
+                netloc=f"{parts.username}:{uuid4().hex}@{address}"
+            ).geturl(),
+            "wrong database": parts._replace(path=f"/absent_{uuid4().hex[:12]}").geturl(),
+            "no TLS": parts._replace(query="sslmode=require").geturl(),
+        }
 
     def least_privilege_url(self) -> str:
         role, password = f"least_{uuid4().hex[:8]}", uuid4().hex

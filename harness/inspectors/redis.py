@@ -178,6 +178,27 @@ class RedisInspector:
         own = self._client.client_id()
         return sum(int(client["id"]) != own for client in self._client.client_list("normal"))
 
+    def open_transactions(self) -> int:
+        raise NotImplementedError("matrix.toml says that Redis lacks open_transactions")
+
+    @contextmanager
+    def redefined(self) -> Iterator[None]:
+        self._client.script_flush()
+        try:
+            yield
+        finally:
+            self._client.script_flush()
+
+    def refused_urls(self) -> dict[str, str]:
+        parts = urlsplit(self._url)
+        address = f"{parts.hostname}:{parts.port}"
+        password = f":{parts.password}@" if parts.password else ""
+        return {
+            "wrong password": f"redis://:{uuid4().hex}@{address}/0",
+            "wrong database": f"redis://{password}{address}/999",
+            "no TLS": f"rediss://{password}{address}/0?ssl_cert_reqs=none",
+        }
+
     def least_privilege_url(self) -> str:
         user, password = f"least-{uuid4().hex[:8]}", uuid4().hex
         rules = [f"+{command}" for command in STORE_COMMANDS]

@@ -45,8 +45,9 @@ def create(schema: str, *, unlogged: bool) -> Generator[Statement, Sequence[Row]
         )
         if rows[0][0] < len(names):
             yield Statement(_script(schema, unlogged=unlogged))
-    except psycopg.Error:
-        yield Statement(b"ROLLBACK")
+    except psycopg.Error as error:
+        if error.sqlstate is not None:  # else there is no server any more to tell it
+            yield Statement(b"ROLLBACK")
         raise
     yield Statement(b"COMMIT")
 

@@ -41,8 +41,9 @@ class PostgresStore(SyncStore):
 
     Args:
         pool: a `psycopg_pool.ConnectionPool` of the caller's, which `close` leaves open. How
-            soon it connects, and again after an outage, is up to its settings: give its
-            connections a ``connect_timeout``. `from_url` makes a pool of the store's own.
+            soon it connects, and again after an outage, is up to its settings: give it
+            ``reconnect_timeout=0`` and its connections a ``connect_timeout``. `from_url` makes
+            a pool of the store's own.
         namespace: sessions of different namespaces never meet.
         ttl: seconds or timedelta that a session lives after its last write; None: for ever.
         timeout: seconds within which every operation ends, with a result or an error.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from functools import partial
 from time import monotonic
 from typing import Any, Self, TypeVar
 
@@ -14,15 +16,18 @@ from stores.calls import Call
 from stores.interface import Seconds
 from stores.loops import PerLoop
 from stores.plans import Plans
-from stores.redis.commands import RedisCall, RedisCommands
+from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
+from stores.redis.connections import own_async_pool, pool_of_url
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
-from stores.redis.settings import MAX_RECORD_BYTES, connection_settings
 
 Reply = TypeVar("Reply")
 
 
 class AsyncRedisStore(AsyncStore):
-    """`stores.redis.store.RedisStore`, awaited. ``client`` is one of `redis.asyncio`."""
+    """`stores.redis.store.RedisStore`, awaited. ``client`` is one of `redis.asyncio`.
+
+    Each event loop in which the store is used gets connections of its own.
+    """
 
     def __init__(
         self,
@@ -37,8 +42,14 @@ class AsyncRedisStore(AsyncStore):
         super().__init__(
             Plans(commands, ttl=ttl, timeout=timeout, max_record_bytes=max_record_bytes)
         )
-        pool: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
-        self._pools: PerLoop[Any] = PerLoop(lambda: pool, _leave_open)
+        given: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
+        self._pools: PerLoop[Any]
+        if type(given) in {ConnectionPool, BlockingConnectionPool}:
+            make = partial(own_async_pool, given, self._plans.timeout)
+            self._pools = PerLoop(make, BlockingConnectionPool.disconnect)
+        else:
+            # A pool of another class, such as Sentinel's, finds its server in its own way.
+            self._pools = PerLoop(lambda: given, _leave_open)
 
     @classmethod
     def from_url(
@@ -51,25 +62,14 @@ class AsyncRedisStore(AsyncStore):
         max_connections: int = 10,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> Self:
-        """See `stores.redis.store.RedisStore.from_url`. Each event loop gets a pool of its own."""
-
-        def make() -> BlockingConnectionPool:
-            return BlockingConnectionPool.from_url(
-                url,
-                max_connections=max_connections,
-                timeout=timeout / 4,
-                **connection_settings(timeout),
-            )
-
-        store = cls(
-            make(),
+        """See `stores.redis.store.RedisStore.from_url`."""
+        return cls(
+            pool_of_url(ConnectionPool.from_url, url, max_connections),
             namespace=namespace,
             ttl=ttl,
             timeout=timeout,
             max_record_bytes=max_record_bytes,
         )
-        store._pools = PerLoop(make, BlockingConnectionPool.disconnect)
-        return store
 
     async def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
@@ -84,7 +84,7 @@ class AsyncRedisStore(AsyncStore):
             raise refused(call.session_id, error) from error
         except (exceptions.RedisError, OSError) as error:
             await connection.disconnect(nowait=True)
-            raise no_reply(call.session_id, error) from error
+            raise no_reply(call, error) from error
         except BaseException:
             # Cancelled: a reply may still be under way, and nobody may read it as their own.
             await connection.disconnect(nowait=True)
@@ -98,13 +98,18 @@ class AsyncRedisStore(AsyncStore):
         async with asyncio.timeout(max(0.001, deadline - monotonic())):
             await connection.send_command(*call.by_digest())
             try:
-                return await connection.read_response(disable_decoding=True)
+                return await _reply(connection)
             except exceptions.NoScriptError:
                 await connection.send_command(*call.by_source())
-                return await connection.read_response(disable_decoding=True)
+                return await _reply(connection)
 
     async def _disconnect(self) -> None:
         await self._pools.close()
+
+
+async def _reply(connection: Any) -> Any:
+    # The deadline bounds it. With a timeout of its own, redis-py gives None where it runs out.
+    return await connection.read_response(disable_decoding=True, timeout=math.inf)
 
 
 async def _leave_open(pool: Any) -> None:

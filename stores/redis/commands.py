@@ -31,6 +31,8 @@ from stores.calls import (
 from stores.checks import MAX_NAMESPACE_BYTES, check_text
 from stores.errors import CorruptRecord
 
+MAX_RECORD_BYTES = 1024 * 1024
+"""Longest encoded message or context: far below Redis's own limit of 512 MiB a value."""
 SCAN_COUNT = 500
 """Keys that one SCAN step looks at: about a tenth of a millisecond of the server's time."""
 
@@ -55,8 +57,12 @@ def script(name: str) -> Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisCall(Call[Reply_co]):
-    """A call as Redis takes it: a script with its keys and arguments, or one plain command."""
+    """A call as Redis takes it: a script with its keys and arguments, or one plain command.
 
+    ``reads`` says that it changes nothing in any case.
+    """
+
+    reads: bool = False
     script: Script | None = None
     keys: Sequence[bytes] = ()
     arguments: Sequence[bytes | str | int] = ()
@@ -101,7 +107,9 @@ class RedisCommands:
     def history(
         self, session_id: str, limit: int | None, before: int | None
     ) -> Call[list[RawMessage]]:
-        return self._script("history", session_id, _messages, [_optional(limit), _optional(before)])
+        return self._script(
+            "history", session_id, _messages, [_optional(limit), _optional(before)], reads=True
+        )
 
     def save_context(
         self,
@@ -126,7 +134,7 @@ class RedisCommands:
         return self._command(session_id, _context, ["HMGET", key, "c", "v"])
 
     def load_session(self, session_id: str, limit: int | None) -> Call[RawSession | None]:
-        return self._script("load", session_id, _session, [_optional(limit)])
+        return self._script("load", session_id, _session, [_optional(limit)], reads=True)
 
     def delete_session(self, session_id: str, fence: int | None) -> Call[bool | Fenced]:
         return self._script("delete", session_id, _deleted, [_optional(fence)], repeatable=False)
@@ -150,7 +158,9 @@ class RedisCommands:
     def sessions(self, cursor: Any) -> Call[Page]:
         pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._prefix) + b"*}:session"
         arguments = ["SCAN", cursor or 0, "MATCH", pattern, "COUNT", SCAN_COUNT]
-        return RedisCall(session_id="*", repeatable=True, parse=self._page, arguments=arguments)
+        return RedisCall(
+            session_id="*", repeatable=True, reads=True, parse=self._page, arguments=arguments
+        )
 
     def ping(self) -> Call[None]:
         return self._command("*", lambda _, __: None, ["PING"])
@@ -171,12 +181,14 @@ class RedisCommands:
         arguments: Sequence[bytes | str | int],
         *,
         repeatable: bool = True,
+        reads: bool = False,
         lock_only: bool = False,
     ) -> RedisCall[Reply_co]:
         session, lock = self.session_key(session_id), self.lock_key(session_id)
         return RedisCall(
             session_id=session_id,
             repeatable=repeatable,
+            reads=reads,
             parse=partial(parse, session_id),
             script=script(name),
             keys=[lock] if lock_only else [session, lock],
@@ -192,6 +204,7 @@ class RedisCommands:
         return RedisCall(
             session_id=session_id,
             repeatable=True,
+            reads=True,
             parse=partial(parse, session_id),
             arguments=arguments,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from redis import exceptions
 
@@ -14,6 +14,7 @@ from stores.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from stores.redis.commands import RedisCall
 
 REFUSALS: Final = re.compile(
     r"\b(READONLY|NOREPLICAS|MISCONF|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK"
@@ -57,9 +58,10 @@ def not_sent(session_id: str, error: BaseException) -> StoreError:
     return StoreUnavailable(f"session {session_id!r}: no connection ({_text(error)})")
 
 
-def no_reply(session_id: str, error: BaseException) -> StoreError:
-    """Map a failure after the call left: nobody can tell."""
-    return OutcomeUnknown(f"session {session_id!r}: the reply was lost ({_text(error)})")
+def no_reply(call: RedisCall[Any], error: BaseException) -> StoreError:
+    """Map a failure after the call left: nobody can tell, but that a read changed nothing."""
+    lost = StoreUnavailable if call.reads else OutcomeUnknown
+    return lost(f"session {call.session_id!r}: the reply was lost ({_text(error)})")
 
 
 def _text(error: BaseException) -> str:

@@ -10,9 +10,9 @@ from redis import BlockingConnectionPool, ConnectionPool, Redis, exceptions
 from stores.calls import Call
 from stores.interface import Seconds
 from stores.plans import Plans
-from stores.redis.commands import RedisCall, RedisCommands
+from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
+from stores.redis.connections import own_pool, pool_of_url
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
-from stores.redis.settings import MAX_RECORD_BYTES, connection_settings
 from stores.sync_store import SyncStore
 
 Reply = TypeVar("Reply")
@@ -22,8 +22,10 @@ class RedisStore(SyncStore):
     """Keeps each session in one Redis hash; every operation is one script or command.
 
     Args:
-        client: a `redis.Redis` or a connection pool of the caller's, which `close` leaves
-            open. `from_url` makes one of the store's own.
+        client: a `redis.Redis` or a connection pool of the caller's, which says where to
+            connect, as whom, and how many times at most. The store makes its own connections
+            there, within its timeout and without the client's retries, and `close` closes
+            those alone.
         namespace: sessions of different namespaces never meet.
         ttl: seconds or timedelta that a session lives after its last write; None: for ever.
         timeout: seconds within which every operation ends, with a result or an error.
@@ -43,8 +45,10 @@ class RedisStore(SyncStore):
         super().__init__(
             Plans(commands, ttl=ttl, timeout=timeout, max_record_bytes=max_record_bytes)
         )
-        self._pool: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
-        self._owns_pool = False
+        given: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
+        # A pool of another class, such as Sentinel's, finds its server in its own way.
+        self._owns_pool = type(given) in {ConnectionPool, BlockingConnectionPool}
+        self._pool: Any = own_pool(given, self._plans.timeout) if self._owns_pool else given
 
     @classmethod
     def from_url(
@@ -60,23 +64,16 @@ class RedisStore(SyncStore):
         """Return a store with a pool of its own for a ``redis://`` or ``rediss://`` URL.
 
         Connects at the first call. When all ``max_connections`` are busy, a call waits a
-        quarter of the timeout for one.
+        quarter of the timeout for one; connecting may take another quarter. Raises ValueError
+        for a URL that cannot be parsed.
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=timeout / 4,
-            **connection_settings(timeout),
-        )
-        store = cls(
-            pool,
+        return cls(
+            pool_of_url(ConnectionPool.from_url, url, max_connections),
             namespace=namespace,
             ttl=ttl,
             timeout=timeout,
             max_record_bytes=max_record_bytes,
         )
-        store._owns_pool = True
-        return store
 
     def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
@@ -90,7 +87,7 @@ class RedisStore(SyncStore):
             raise refused(call.session_id, error) from error
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
-            raise no_reply(call.session_id, error) from error
+            raise no_reply(call, error) from error
         except BaseException:
             # A reply may still be under way: nobody may ever read it as their own.
             connection.disconnect()
@@ -101,6 +98,7 @@ class RedisStore(SyncStore):
         return result
 
     def _talk(self, connection: Any, call: RedisCall[Reply], deadline: float) -> Any:
+        connection.deadline = deadline  # see `stores.redis.connections`
         connection.send_command(*call.by_digest())
         try:
             return _reply(connection, deadline)

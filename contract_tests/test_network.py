@@ -1,0 +1,297 @@
+"""net: lost replies, servers out of reach, and replies that come late, in halves or in drops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import pytest
+
+from contract_tests.calls import LATE, Outcome, answer, attempt, calls_of
+from contract_tests.fix_faults import Proxied
+from contract_tests.fix_stores import BY_URL, OpenStore
+from contract_tests.workload import turn
+from harness.contracts import contract, needs
+from harness.crowd import together
+from harness.faults import FaultProxy
+from harness.faults.traffic import Then
+from harness.inspectors import Inspector
+from harness.matrix import Store
+from stores.errors import LockNotAcquired, OutcomeUnknown, StoreUnavailable
+from stores.interface import Context, MemoryStore, Message
+
+pytestmark = needs("network")
+
+TIMEOUT = 0.2
+"""Seconds: a hundred times what a call takes. Silence costs a contract as much."""
+LEASE = 0.4
+"""Longer than the timeout, so that a lock taken without its taker's knowledge is seen."""
+TIMES: Mapping[Then, float] = {"reset": 1.0, "silence": TIMEOUT}
+"""What comes after a lost reply, and the timeout: after a reset there must be another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A store, connected by way of a proxy of its own."""
+
+    way: str
+    proxy: FaultProxy
+    store: MemoryStore
+
+
+class Lines(Protocol):
+    """Connects a store for each way to construct it, or only those given."""
+
+    def __call__(
+        self, some: Sequence[str] | None = None, /, timeout: float = TIMEOUT
+    ) -> list[Line]: ...
+
+
+@pytest.fixture
+def lines(new_proxied: Callable[[], Proxied], open_store: OpenStore, ways: list[str]) -> Lines:
+    """Connect stores, each by way of a proxy of its own."""
+
+    def connect(some: Sequence[str] | None = None, /, timeout: float = TIMEOUT) -> list[Line]:
+        made = []
+        for way in some or ways:
+            proxied = new_proxied()
+            store = open_store(way=way, url=proxied.url, timeout=timeout)
+            made.append(Line(way, proxied.proxy, store))
+        for line in made:
+            answer(line.store.ping)
+        return made
+
+    return connect
+
+
+@contract("net-1")
+@needs("history")
+def test_an_append_whose_reply_is_lost_is_stored_once(
+    lines: Lines, store: MemoryStore, inspector: Inspector
+) -> None:
+    """An append whose reply is lost is stored exactly once, and acknowledged or OutcomeUnknown.
+
+    Look for retries of the driver's own, below the store: redis.Redis has ten by default. And
+    does the store say "certainly not applied" of what it has sent?
+    """
+    store.append_message("before", Message("user", "hi"))  # what is prepared, is prepared now
+    sizes: Mapping[Then, int] = {"reset": 1, "silence": 2}
+    jobs = {
+        f"{size} by {line.way}, {then}": (line, size, then)
+        for then, size in sizes.items()
+        for line in lines(timeout=TIMES[then])
+    }
+
+    def lose(session_id: str, line: Line, size: int, then: Then) -> Outcome:
+        with line.proxy.drop_next_reply(then):
+            return attempt(line.store.append_messages, session_id, turn("a", 1, size))
+
+    outcomes = together([partial(lose, name, *job) for name, job in jobs.items()])
+    for (session_id, (line, size, _)), outcome in zip(jobs.items(), outcomes, strict=True):
+        sent = turn("a", 1, size)
+        ids = [message.id for message in sent]
+        stored = [record.message_id for record in inspector.messages(session_id)]
+        assert outcome.unknown or outcome.error is None, f"{session_id}: {outcome}"
+        # The reply that was lost may have told of a lost race, and nothing been stored.
+        assert stored == ids or (outcome.unknown and not stored), f"{session_id}: {outcome}"
+        again = answer(line.store.append_messages, session_id, sent)
+        assert [one.position for one in again.result] == [*range(1, size + 1)], again
+        assert [record.message_id for record in inspector.messages(session_id)] == ids, session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write whose reply gets lost, and what is true once the server has executed it once."""
+
+    lose: Callable[[MemoryStore, str, Callable[[], object]], object]
+    """Prepare, let the next reply get lost, write."""
+    check: Callable[[MemoryStore, Inspector, str, Outcome], object]
+    """Assert that it was executed once; or not at all, where its outcome is unknown."""
+
+
+def lose_update(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> Context:
+    store.save_context(session_id, {"n": 0})
+    first = [fault]
+
+    def change(value: dict[str, Any]) -> dict[str, Any]:
+        if first:
+            first.pop()()
+        return {"n": value["n"] + 1}
+
+    return store.update_context(session_id, change)
+
+
+def check_context(
+    store: MemoryStore, inspector: Inspector, session_id: str, outcome: Outcome
+) -> None:
+    for n in (0, 1):
+        store.save_context(f"updated {n} times", {"n": n})
+    right = [inspector.context(f"updated {n} times") for n in ((0, 1) if outcome.unknown else (1,))]
+    assert inspector.context(session_id) in right, session_id
+    assert outcome.unknown or store.load_context(session_id) == outcome.result, session_id
+
+
+def lose_deletion(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> bool:
+    store.append_message(session_id, Message("user", "hi"))
+    store.save_context(session_id, {"n": 0})
+    fault()
+    return store.delete_session(session_id)
+
+
+def check_deletion(
+    store: MemoryStore, inspector: Inspector, session_id: str, outcome: Outcome
+) -> None:
+    there = inspector.present(session_id)
+    if not outcome.unknown:
+        assert (outcome.result, there) == (True, False), session_id
+    assert store.delete_session(session_id) is there, session_id
+
+
+def lose_acquisition(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> None:
+    fault()
+    with store.lock(session_id, lease=LEASE, wait=0) as lease:
+        with pytest.raises(LockNotAcquired), store.lock(session_id, lease=LEASE, wait=0):
+            pass
+        lease.renew()
+
+
+def lose_release(store: MemoryStore, session_id: str, fault: Callable[[], object]) -> None:
+    with store.lock(session_id, lease=LEASE, wait=0):
+        fault()
+
+
+def check_lock(store: MemoryStore, _: Inspector, session_id: str, outcome: Outcome) -> None:
+    with store.lock(session_id, lease=LEASE, wait=LEASE if outcome.unknown else 0):
+        pass
+
+
+WRITES = {
+    "update_context": Write(lose_update, check_context),
+    "delete_session": Write(lose_deletion, check_deletion),
+    "lock's acquisition": Write(lose_acquisition, check_lock),
+    "lock's release": Write(lose_release, check_lock),
+}
+
+
+@contract("net-2")
+@needs("history", "context", "sessions", "lock")
+def test_a_write_whose_reply_is_lost_happens_once(
+    lines: Lines, store: MemoryStore, inspector: Inspector
+) -> None:
+    """An update, deletion, lock or release whose reply is lost happens once, or OutcomeUnknown.
+
+    Look for a second try that meets the first one's work: its own lock, its own update.
+    """
+    for name, write in WRITES.items():
+        write.lose(store, f"{name} before", lambda: None)  # what is prepared, is prepared now
+    jobs = {
+        f"{name} by {line.way}, {then}": (line, WRITES[name], then)
+        for name in WRITES
+        for then in TIMES
+        for line in lines(None if then == "reset" else [BY_URL], timeout=TIMES[then])
+    }
+
+    def lose(session_id: str, line: Line, write: Write, then: Then) -> Outcome:
+        with ExitStack() as until_answered:
+
+            def fault() -> None:
+                until_answered.enter_context(line.proxy.drop_next_reply(then))
+
+            return attempt(write.lose, line.store, session_id, fault)
+
+    outcomes = together([partial(lose, name, *job) for name, job in jobs.items()])
+    for (session_id, (_, write, _)), outcome in zip(jobs.items(), outcomes, strict=True):
+        assert outcome.unknown or outcome.error is None, f"{session_id}: {outcome}"
+        write.check(store, inspector, session_id, outcome)
+
+
+@contract("net-3")
+@pytest.mark.parametrize("fault", ["refused", "silent", "deaf"])
+def test_every_call_says_that_the_server_is_out_of_reach(
+    proxied: Proxied, open_store: OpenStore, ways: list[str], store_row: Store, fault: str
+) -> None:
+    """While no connection can be made every call raises StoreUnavailable, within its timeout.
+
+    Refused, accepted and then silent, and not even accepted. Look for `except` clauses that
+    answer with None, [] or False, for timeouts that do not cover connecting and logging in,
+    and for tries that start when no time is left.
+    """
+    calls = calls_of(store_row)
+    jobs: dict[str, Callable[[], object]] = {}
+    # Pools of others' go on for a second after a server that was deaf, when they are closed.
+    for way in [BY_URL] if fault == "deaf" else ways:
+        store = open_store(way=way, url=proxied.url, timeout=TIMEOUT, max_connections=len(calls))
+        jobs |= {f"{name} by {way}": partial(calls[name].make, store, "s") for name in calls}
+    with {
+        "refused": proxied.proxy.refuse,
+        "silent": proxied.proxy.blackhole,
+        "deaf": proxied.proxy.ignore,
+    }[fault]():
+        outcomes = together([partial(attempt, job) for job in jobs.values()])
+    found = dict(zip(jobs, outcomes, strict=True))
+    wrong = {name: one.fault(StoreUnavailable) for name, one in found.items()}
+    assert not {name: fault for name, fault in wrong.items() if fault}
+    slow = {name: one.seconds for name, one in found.items() if one.seconds > TIMEOUT + LATE}
+    assert not slow, f"later than the timeout of {TIMEOUT} s"
+
+
+SLOW: Mapping[str, Callable[[FaultProxy], AbstractContextManager[None]]] = {
+    "late": lambda proxy: proxy.delay(1.25 * TIMEOUT),
+    "halved": lambda proxy: proxy.half_reply("silence"),
+    "halved and reset": lambda proxy: proxy.half_reply("reset"),
+    "dripping": lambda proxy: proxy.drip(TIMEOUT / 4),
+}
+ASKED: Mapping[str, Callable[[MemoryStore, str], Any]] = {
+    "append": lambda store, one: store.append_messages(one, turn("a", 1, 2)),
+    "history": lambda store, _: store.get_history("known"),
+}
+EVERY_WAY = {("append", "late"), ("history", "dripping")}
+"""Asked of stores however constructed; the others of those by URL."""
+
+
+@contract("net-4")
+@needs("history", "context")
+def test_a_slow_reply_is_an_error_in_time_and_never_anothers_answer(
+    lines: Lines, store: MemoryStore, inspector: Inspector
+) -> None:
+    """A reply that is late, halved or dripping is an error in time, and no other call's answer.
+
+    Look for timeouts that start anew with every byte, and for connections that are used again
+    while the reply to an earlier call is still under way on them.
+    """
+    known = store.append_messages("known", turn("known", 1, 3))
+    context = Context({"a": "context"}, store.save_context("known", {"a": "context"}))
+    jobs = {
+        f"{asked}, {slow} by {line.way}": (line, slow, asked)
+        for slow in SLOW
+        for asked in ASKED
+        if (asked, slow) != ("append", "halved and reset")
+        for line in lines(None if (asked, slow) in EVERY_WAY else [BY_URL])
+    }
+
+    def ask(session_id: str, line: Line, slow: str, asked: str) -> tuple[Outcome, ...]:
+        with SLOW[slow](line.proxy):
+            outcome = attempt(ASKED[asked], line.store, session_id)
+            # While this call waits, the other's reply arrives.
+            at_once = attempt(line.store.load_context, "known")
+        return outcome, at_once, answer(line.store.load_context, "known")
+
+    outcomes = together([partial(ask, name, *job) for name, job in jobs.items()])
+    for (name, (_, slow, asked)), found in zip(jobs.items(), outcomes, strict=True):
+        outcome, at_once, following = found
+        if slow != "halved and reset":  # after which there is time for another try
+            expected = OutcomeUnknown if asked == "append" else StoreUnavailable
+            assert not outcome.fault(expected), f"{name}: {outcome}"
+        assert outcome.seconds < TIMEOUT + LATE, f"{name}: {outcome}"
+        assert at_once.result == context or isinstance(at_once.error, StoreUnavailable), (
+            f"{name}, and the next call gets another's reply: {at_once}"
+        )
+        assert following.result == context, f"{name}, and after it: {following}"
+        if asked == "append":
+            store.append_messages(name, turn("a", 1, 2))
+            assert len(inspector.messages(name)) == 2, f"{name}: not stored once"
+        else:
+            assert outcome.result in (None, known), f"{name}: {outcome}"
