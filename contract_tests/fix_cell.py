@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -107,6 +108,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.stash[FACTS] = facts
     about = {"boot_seconds": round(time.monotonic() - started, 3), **asdict(facts)}
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported out of the garbage collector's rounds: none of it will ever go."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
