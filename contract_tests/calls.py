@@ -13,7 +13,7 @@ from stores.interface import FEATURES, MemoryStore, Message
 
 LATE = 0.3
 """Seconds by which a call may be late where a hundred of them end at once, beside the stalls."""
-LONGEST_OUTAGE = 3.0
+LONGEST_OUTAGE = 10.0
 """Seconds after which a server that is there is taken to be out of reach for good."""
 
 

@@ -50,7 +50,7 @@ class PostgresBackend:
 
     def check(self, url: str) -> None:
         try:
-            with psycopg.connect(url, connect_timeout=2) as connection:
+            with psycopg.connect(url, connect_timeout=10) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             raise NotReadyError(str(error)) from error
@@ -118,7 +118,7 @@ class PostgresBackend:
         ]
 
     def _show(self, url: str, names: list[str]) -> dict[str, str]:
-        with psycopg.connect(url, connect_timeout=5) as connection:
+        with psycopg.connect(url, connect_timeout=30) as connection:
             return {
                 name: connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]  # type: ignore[index] # a SELECT without FROM has one row
                 for name in names
