@@ -160,7 +160,7 @@ def _write(opening: Opening, software: Backend, loop: LoopThread) -> Before:
 def _looked(
     server: Copyable, openings: dict[str, Opening], software: Backend, loop: LoopThread, cell: Cell
 ) -> Changed:
-    """Look with every store; then kill the server, if its row promises to keep all, and again."""
+    """Look with every store; kill the server, if its row must keep what is old, and look again."""
     changed = Changed()
     for name, opening in openings.items():
         try:
@@ -168,7 +168,7 @@ def _looked(
         except StoreError as error:
             changed.errors[name] = error
     found = any(after.history for after in changed.after.values())
-    if found and cell.promises["kill"].kind == "keeps_all":
+    if found and cell.promises["kill"].broken_by(0, 0.0, older_lost=1):
         changed.killed = True
         server.kill()
         server.start()
