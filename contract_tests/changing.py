@@ -5,6 +5,7 @@ The servers are private ones: a cell's own goes on meanwhile.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ TALK, FLEETING = "a talk", "a fleeting talk"
 """A session without TTL, and one with."""
 TTL_SECONDS = 600.0
 AFTER = Message("user", "after")
+BEFORE_WORDS = re.compile(r"^[^#\]]*[#\]] +")
+"""Process, date and time at the start of a line of a log, up to Redis's # or Postgres's [1]."""
 
 Raw = Mapping[str, tuple[tuple[RawRecord, ...], bytes | None]]
 """The messages and the context of each session, as the server holds them."""
@@ -218,7 +221,7 @@ def _words(error: ExitedError | ProgramError) -> str:
     if isinstance(error, ProgramError):
         return str(error).replace("\n", " ")
     lines = [line.strip() for line in error.log.strip().splitlines() if line.strip()]
-    return " ".join(lines[-2:])
+    return " ".join(BEFORE_WORDS.sub("", line) for line in lines[-2:])
 
 
 @contextmanager

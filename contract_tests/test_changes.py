@@ -7,6 +7,7 @@ import pytest
 from contract_tests.changing import FLEETING, TALK, TTL_SECONDS
 from contract_tests.fix_changes import Made
 from contract_tests.fix_report import Measure
+from harness.changes import CHANGE
 from harness.contracts import contract, needs
 from harness.matrix import Store
 
@@ -60,7 +61,7 @@ def compare(made: Made, store_row: Store, measure: Measure) -> None:
     change, before, changed = made
     fate = changed.fate(store_row.name, before)
     measure(
-        "change",
+        CHANGE,
         origin=change.origin,
         target=change.target,
         axis=change.axis,

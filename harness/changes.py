@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from harness.tables import MatrixError, Table
 
 IMAGE = "image"
+CHANGE = "change"
+"""The name of its measurements."""
 FATES = ("kept", "kept_for_now", "refused", "lost")
 """What can become of data.
 
