@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.tables import MatrixError, Table
@@ -48,6 +48,12 @@ class Fates:
         allowed = [*values, *images]
         return Fates({way: table.choices_table(key, allowed, FATES) for way, key in WAYS.items()})
 
+    def each(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each way, target and fate."""
+        for way, of_target in self.of_way.items():
+            for target, fate in of_target.items():
+                yield way, target, fate
+
 
 def changes(
     cells: Mapping[str, tuple[str, Mapping[str, str]]],
@@ -57,26 +63,28 @@ def changes(
     """Return the changes that a backend's rows speak of.
 
     ``cells`` are (image, values) by id; ``fates`` are by (axis, value). Each change begins in
-    one cell for each image: the first that has the value. Raises MatrixError where no cell is
-    left for the data to come to.
+    one cell of each image: the first that has the value, and a cell to go to. Raises MatrixError
+    where no cell has one.
     """
     found = []
-    ids = {(image, *sorted(values.items())): cell for cell, (image, values) in cells.items()}
+    ids = {_key(image, values): cell for cell, (image, values) in cells.items()}
     for (axis, value), row in fates.items():
-        for image in {image: None for image, _ in cells.values()}:
-            origin = next((c for c, (i, v) in cells.items() if i == image and v[axis] == value), "")
-            for way, of_target in row.of_way.items() if origin else ():
-                for to, fate in of_target.items():
-                    if to == image:
-                        continue  # said for the cells of the other images
-                    values = dict(cells[origin][1])
-                    is_value = any(to == v[axis] for _, v in cells.values())
-                    key = (image, {**values, axis: to}) if is_value else (to, values)
-                    target = ids.get((key[0], *sorted(key[1].items())))
-                    if target is None:
-                        raise MatrixError(
-                            f"[{path}.{axis}.{value}] {WAYS[way]}: no cell is {origin} but for {to}"
-                        )
-                    changed = axis if is_value else IMAGE
-                    found.append(Change(origin, target, changed, way, fate))
+        known = {values[axis] for _, values in cells.values()}
+        for way, to, fate in row.each():
+            begun: set[str] = set()
+            for origin, (image, values) in cells.items():
+                if values[axis] != value or to == image or image in begun:
+                    continue
+                at = _key(image, {**values, axis: to}) if to in known else _key(to, values)
+                if at in ids:
+                    begun.add(image)
+                    changed = axis if to in known else IMAGE
+                    found.append(Change(origin, ids[at], changed, way, fate))
+            if not begun:
+                where = f"[{path}.{axis}.{value}.{WAYS[way]}] {to}"
+                raise MatrixError(f"{where}: no two cells differ in nothing but this")
     return found
+
+
+def _key(image: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    return image, *(f"{axis}={value}" for axis, value in sorted(values.items()))
