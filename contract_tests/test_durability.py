@@ -21,6 +21,7 @@ from contract_tests.outage import (
     open_all,
     times,
 )
+from harness.attestation import attest
 from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.faces import LoopThread
@@ -56,6 +57,7 @@ def every_outage(
             for number in range(times(event, promise)):
                 stores = open_all(stack, openings(f"{event}-{number}"), software, loop)
                 happens = partial(let_happen, event, server)
+                attest(cell, software, server)  # a start undoes what was changed meanwhile
                 outage = break_under_load(
                     stores, happens, server.start, seed, load_seconds(promise)
                 )
