@@ -156,6 +156,13 @@ def server(pytestconfig: pytest.Config) -> Server:
     return pytestconfig.stash[SERVER]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _still_what_its_row_says(cell: Cell, software: Backend, server: Server) -> Iterator[None]:
+    """Attest once more at the end: contracts, or somebody else, may have changed a setting."""
+    yield
+    attest(cell, software, server)
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """Random choices that depend on the seed and the test alone."""

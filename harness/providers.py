@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.backends import Backend
 from harness.matrix import Cell
-from harness.servers import NotRunError, Server, directories
+from harness.servers import Copyable, NotRunError, Server, directories
 
 PROVIDERS = ("auto", "docker", "embedded")
 
@@ -30,6 +30,23 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
         return _embedded(cell, backend)
     except NotRunError as error:
         raise NotRunError(f"{error}, and no Docker daemon answers ({fault})") from error
+
+
+def provide_copyable(cell: Cell, backend: Backend, like: Server, registry: str) -> Copyable:
+    """Return another server, not started, from the provider of one that there is.
+
+    Raises NotRunError where its data could not be copied.
+    """
+    reason = like.cannot("changes")
+    if reason:
+        raise NotRunError(reason)
+    if like.provider == "docker":
+        from harness.servers.docker import DockerServer  # noqa: PLC0415 - slow
+
+        return DockerServer(cell, backend, registry)
+    from harness.servers.embedded import EmbeddedServer  # noqa: PLC0415 - only if chosen
+
+    return EmbeddedServer(cell, backend)
 
 
 def _embedded(cell: Cell, backend: Backend) -> Server:

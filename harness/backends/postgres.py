@@ -83,6 +83,25 @@ class PostgresBackend:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
 
+    def configure(self, directory: Path, password: str, user: str | None) -> None:
+        """Postgres has all in its data directory."""
+
+    def login(self, host: str, port: int, password: str) -> dict[str, str]:
+        return {
+            "PGHOST": host,
+            "PGPORT": str(port),
+            "PGUSER": USER,
+            "PGDATABASE": USER,
+            "PGPASSWORD": password,
+        }
+
+    def dump(self) -> list[str]:
+        return ["pg_dump"]
+
+    def restore(self, dump: str) -> list[str]:
+        stop_at_errors = ("--set", "ON_ERROR_STOP=1", "--single-transaction")
+        return ["psql", "--quiet", "--no-psqlrc", *stop_at_errors, "--file", dump]
+
     def prepare(
         self, program: Path, directory: Path, data: Path, password: str, user: str | None
     ) -> None:
