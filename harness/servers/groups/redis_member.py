@@ -11,6 +11,7 @@ from redis import Redis
 
 from harness.backends.programs import write_secret
 from harness.backends.redis import RedisBackend
+from harness.polling import eventually
 from harness.servers.groups.members import Member
 from harness.servers.places import Place
 
@@ -19,10 +20,11 @@ REPLICA, SENTINEL = "replica", "sentinel"
 PATIENCE = 10.0
 """Seconds for one command; busy disks may take five."""
 IN_CONTAINER = (
-    'test -e server.conf || (umask 077; printf "%s\\n" "$MEMBER_CONFIGURATION" > server.conf); '
+    "test -e server.conf || "
+    '(umask 077; printf "%s\\n" "$MEMBER_CONFIGURATION" > server.conf; sync server.conf .); '
     'exec docker-entrypoint.sh redis-server /data/server.conf "$@"'
 )
-"""The file stays over restarts: Redis writes there who its primary is."""
+"""The file stays over restarts and power cuts: Redis writes there who its primary is."""
 
 
 class RedisMember(RedisBackend):
@@ -117,6 +119,7 @@ def kept_away(member: Member, *users: str) -> Iterator[None]:
         for user in users:
             client.acl_setuser(user, enabled=False)
             client.execute_command("CLIENT", "KILL", "USER", user)
+        eventually(lambda: not any(one["user"] in users for one in client.client_list()), PATIENCE)
     try:
         yield
     finally:
