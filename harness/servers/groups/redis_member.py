@@ -107,9 +107,15 @@ def out_of_step(primary: Member, replicas: Sequence[Member]) -> str:
 
 
 def linked(replica: Member) -> bool:
-    """Tell whether a replica has all of its primary's data, and gets what comes."""
+    """Tell whether a replica has all of its primary's data, gets what comes, and could be stopped.
+
+    While it writes what it has got to its disk, Redis refuses SIGTERM.
+    """
     with control(replica) as client:
-        return bool(client.info("replication").get("master_link_status") == "up")
+        link = client.info("replication").get("master_link_status")
+        on_disk = client.info("persistence")
+    writing = on_disk["aof_rewrite_in_progress"] or on_disk["aof_rewrite_scheduled"]
+    return bool(link == "up" and not writing)
 
 
 @contextmanager
