@@ -129,7 +129,8 @@ def _parsed(url: str) -> tuple[str, list[Node], str, str] | None:
         if not path:
             return None
         if not kind:
-            return None if parts.port == 0 else ("", [], "", url)
+            refused = parts.port == 0 or (parts.port and not parts.hostname)
+            return None if refused else ("", [], "", url)
         user, at, hosts = parts.netloc.rpartition("@")
         port = SENTINEL_PORT if kind == "sentinel" else CLUSTER_PORT
         nodes = [_node(host, port, kind == "sentinel") for host in hosts.split(",")]
