@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -29,6 +30,7 @@ from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import LABEL, is_gone, owner
+from harness.servers.places import Place
 
 # Registries are swapped by matrix.toml and MATRIX_REGISTRY; this prefix mangles names.
 testcontainers_config.hub_image_name_prefix = ""
@@ -58,11 +60,15 @@ class DockerServer:
 
     provider = "docker"
 
-    def __init__(self, cell: Cell, backend: Backend, registry: str) -> None:
+    def __init__(
+        self, cell: Cell, backend: Backend, registry: str, place: Place | None = None
+    ) -> None:
+        """Make a server of a cell; given a place, it is there in the network of this machine."""
         self._cell = cell
         self._backend = backend
         self._reference = cell.image.reference(registry)
-        self._password = secrets.token_urlsafe(16)
+        self._place = place
+        self._password = place.password if place else secrets.token_urlsafe(16)
         self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
         self._container: DockerContainer | None = None
         self._directory: Path | None = None
@@ -138,7 +144,7 @@ class DockerServer:
             self._directory = private_directory()
             self._disk = Disk(self._directory)
         for attempt in range(PORT_ATTEMPTS):
-            port = free_port()
+            port = self._place.port if self._place else free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
             self._container = self._described(port)
             try:
@@ -160,13 +166,20 @@ class DockerServer:
             self._backend.container_arguments(self._cell.settings, self._password)
         )
         container.with_envs(**self._backend.container_environment(self._password))
-        container.with_kwargs(labels={LABEL: owner()})
+        options: dict[str, Any] = {"labels": {LABEL: owner()}}
         if self._disk is not None:
             container.with_volume_mapping(str(self._disk.mount_point), self._backend.data, "rw")
-        container.ports = cast("dict[str, int | None]", {self._backend.port: ("127.0.0.1", port)})
+        if self._place:
+            options["network_mode"] = "host"  # members give clients each other's addresses
+        else:
+            ports = {self._backend.port: ("127.0.0.1", port)}
+            container.ports = cast("dict[str, int | None]", ports)
+        container.with_kwargs(**options)
         return container.waiting_for(Serving(self))
 
     def _no_disk(self) -> str | None:
+        if lacking := self._cell.lacks.get("power_cut"):
+            return lacking
         if os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
             return disk_fault()
         return "the power of a remote Docker engine's disks cannot be cut from here"
@@ -192,6 +205,15 @@ def daemon_fault() -> str | None:
             client.close()
     except (OSError, *FAULTS) as error:
         return f"{where}: {_cause(error)}"
+    return None
+
+
+def host_network_fault() -> str | None:
+    """Return why containers in the network of Docker's host are not in reach, None if they are."""
+    if sys.platform != "linux":
+        return "members of a group share the network of Docker's host, which is ours on Linux only"
+    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return "members of a group share the network of Docker's host, which is another machine"
     return None
 
 

@@ -24,11 +24,14 @@ from harness.faults.freeze import freeze
 from harness.matrix import Cell
 from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
 from harness.servers.directories import delete, private_directory
+from harness.servers.places import Place
 
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
 LEAST_SPACE = 1024**2
+LIBC = ctypes.CDLL(None)
+"""Loaded before any fork: a child of a process with threads must not load anything."""
 
 
 class EmbeddedServer:
@@ -37,7 +40,8 @@ class EmbeddedServer:
     provider = "embedded"
     image_digest: str | None = None
 
-    def __init__(self, cell: Cell, backend: Backend) -> None:
+    def __init__(self, cell: Cell, backend: Backend, place: Place | None = None) -> None:
+        """Make a server of a cell, at a place of its own choice unless it is given one."""
         self._cell = cell
         self._backend = backend
         program = backend.find_program(cell.image.version)
@@ -47,8 +51,8 @@ class EmbeddedServer:
                 f"(versions found: {backend.found()})"
             )
         self._program = program
-        self._password = secrets.token_urlsafe(16)
-        self._port = free_port()
+        self._password = place.password if place else secrets.token_urlsafe(16)
+        self._port = place.port if place else free_port()
         self.url = backend.url("127.0.0.1", self._port, self._password)
         self._user = _unprivileged_user()
         self._directory: Path | None = None
@@ -94,7 +98,7 @@ class EmbeddedServer:
         self._disk.restore_power()
 
     def cannot(self, event: str) -> str | None:
-        return disk_fault() if event == "power_cut" else None
+        return self._no_disk() if event == "power_cut" else None
 
     def remove(self) -> None:
         if self._process is not None:
@@ -105,6 +109,9 @@ class EmbeddedServer:
 
     def logs(self) -> str:
         return self._log.read_text(errors="replace") if self._directory else ""
+
+    def _no_disk(self) -> str | None:
+        return self._cell.lacks.get("power_cut") or disk_fault()
 
     @property
     def _data(self) -> Path:
@@ -136,7 +143,7 @@ class EmbeddedServer:
             directory = self._directory = private_directory()
             _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
-            self._disk = None if disk_fault() else Disk(directory)
+            self._disk = None if self._no_disk() else Disk(directory)
             self._data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
@@ -215,4 +222,4 @@ def _reachable(program: Path, user: str | None, directory: Path) -> Path:
 def _die_with_parent() -> None:
     """Let the kernel kill the server when the harness dies, SIGKILL included (Linux only)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
