@@ -350,6 +350,7 @@ CAPABILITIES = {
     "failover": "another server takes over where the one that takes writes is gone",
     "split_brain": "a server can be cut off from its group while clients still reach it",
     "replica_lag": "servers that only answer reads can fall behind",
+    "replica_reads": "the store's reads may be answered by servers that only answer reads",
     "resharding": "sessions can move from one server to another while they are used",
     "foreign_values": "the place of a session can hold a value of quite another type",
 }
