@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
+from contract_tests.calls import Outcome
 from contract_tests.parts import part_of, sessions_in
 from contract_tests.workload import turn
 from harness.backends import Backend
@@ -106,6 +107,8 @@ class Outage:
     """What the store's first call after the event raised; None if it answered."""
     next_token: int = 0
     old_token_refused: bool = False
+    taken_over: Mapping[str, Outcome] = field(default_factory=dict)
+    """What the first write came to once another server had taken over, by way to construct it."""
     older_lost: int = 0
     """Messages that were there after an earlier clean stop, and are gone now."""
 

@@ -19,6 +19,11 @@ def is_group(url: str) -> bool:
     return "+" in urlsplit(url).scheme
 
 
+def is_cluster(url: str) -> bool:
+    """Tell whether the URL is of a cluster."""
+    return urlsplit(url).scheme.endswith("+cluster")
+
+
 def group_client(url: str, *, driver: Any = DRIVER, **options: Any) -> Any:
     """Return a client of those that take writes; ``driver`` is `redis` or `redis.asyncio`.
 
@@ -34,7 +39,7 @@ def group_client(url: str, *, driver: Any = DRIVER, **options: Any) -> Any:
     places = [
         (host, int(port)) for host, _, port in (one.rpartition(":") for one in hosts.split(","))
     ]
-    if parts.scheme.endswith("+cluster"):
+    if is_cluster(url):
         nodes = [driver.cluster.ClusterNode(*place) for place in places]
         return driver.cluster.RedisCluster(startup_nodes=nodes, **options)
     _, service, *database = parts.path.split("/")
