@@ -26,12 +26,16 @@ class Promise:
     def __str__(self) -> str:
         return self.kind if self.seconds is None else f"{self.kind} {self.seconds:g}"
 
-    def broken_by(self, lost: int, lost_seconds: float) -> bool:
+    def broken_by(self, lost: int, lost_seconds: float, older_lost: int = 0) -> bool:
         """Tell whether losing ``lost`` acknowledged writes, over so many seconds, is too much.
 
         ``lost_seconds`` is the age, at the moment of the event, of the oldest lost write.
-        The other promises allow any loss; they are kept by losing no more than a suffix.
+        ``older_lost`` counts writes that an earlier clean stop had left: it synced them, and
+        took the snapshot of a row that has any. The other promises allow any loss; they are
+        kept by losing no more than a suffix.
         """
+        if self.kind not in {"loses_all", "none"} and older_lost:
+            return True
         if self.kind == "keeps_all":
             return lost > 0
         if self.kind == "loses_tail" and self.seconds is not None:

@@ -13,6 +13,10 @@ def group_of(cell: Cell, make: MakeServer) -> Topology:
         from harness.servers.groups.redis_sentinel import RedisSentinel  # noqa: PLC0415 - one
 
         return RedisSentinel(cell, make)
-    from harness.servers.groups.redis_cluster import RedisCluster  # noqa: PLC0415 - of them
+    if cell.topology == "cluster":
+        from harness.servers.groups.redis_cluster import RedisCluster  # noqa: PLC0415 - of them
 
-    return RedisCluster(cell, make)
+        return RedisCluster(cell, make)
+    from harness.servers.groups.postgres_replica import PostgresReplica  # noqa: PLC0415
+
+    return PostgresReplica(cell, make)

@@ -58,6 +58,11 @@ class Group(ABC):
         """Return the members that hold data."""
         return list(self._members.values())
 
+    def _start(self, members: Sequence[Member]) -> None:
+        """Start those that are down; return once they answer. Raises StartError."""
+        self._members.start(members)
+        self.image_digest = members[0].server.image_digest
+
     @abstractmethod
     def _row(self, name: str) -> Cell:
         """Return the row of one member, whose id names it."""

@@ -23,11 +23,23 @@ class Member:
     server: Server
     place: Place
     up: bool = False
+    past: str = ""
+    """What servers logged that were this member before."""
 
     @property
     def address(self) -> str:
         """Where it listens."""
         return f"127.0.0.1:{self.place.port}"
+
+    def end(self) -> None:
+        """Remove its server with its data, but for the log: another takes its place."""
+        self.past = self.logs()
+        self.up = False
+        self.server.remove()
+
+    def logs(self) -> str:
+        """Return all that it logged."""
+        return self.past + self.server.logs()
 
 
 class Members(Mapping[str, Member]):
@@ -82,7 +94,7 @@ class Members(Mapping[str, Member]):
     def logs(self) -> str:
         """Return all that they logged, each under its name."""
         return "".join(
-            f"==> {member.name}, {member.address}\n{member.server.logs().rstrip()}\n\n"
+            f"==> {member.name}, {member.address}\n{member.logs().rstrip()}\n\n"
             for member in self.values()
         )
 

@@ -45,11 +45,13 @@ class RedisCluster(Group):
         self._formed = False
 
     def start(self) -> None:
-        self._members.start(self._data())
+        self._start(self._data())
         if not self._formed:
             self._form()
             self._formed = True
         self._wait(self._out_of_step)
+        for member in self._data():  # to their disks, which a node does not always do by itself
+            command(member, "SAVECONFIG")
 
     def stop(self) -> None:
         self._members.stop(self._data())

@@ -11,6 +11,7 @@ from redis import Redis
 
 from harness.backends.programs import write_secret
 from harness.backends.redis import RedisBackend
+from harness.polling import eventually
 from harness.servers.groups.members import Member
 from harness.servers.places import Place
 
@@ -19,10 +20,11 @@ REPLICA, SENTINEL = "replica", "sentinel"
 PATIENCE = 10.0
 """Seconds for one command; busy disks may take five."""
 IN_CONTAINER = (
-    'test -e server.conf || (umask 077; printf "%s\\n" "$MEMBER_CONFIGURATION" > server.conf); '
+    "test -e server.conf || "
+    '(umask 077; printf "%s\\n" "$MEMBER_CONFIGURATION" > server.conf; sync server.conf .); '
     'exec docker-entrypoint.sh redis-server /data/server.conf "$@"'
 )
-"""The file stays over restarts: Redis writes there who its primary is."""
+"""The file stays over restarts and power cuts: Redis writes there who its primary is."""
 
 
 class RedisMember(RedisBackend):
@@ -105,9 +107,15 @@ def out_of_step(primary: Member, replicas: Sequence[Member]) -> str:
 
 
 def linked(replica: Member) -> bool:
-    """Tell whether a replica has all of its primary's data, and gets what comes."""
+    """Tell whether a replica has all of its primary's data, gets what comes, and could be stopped.
+
+    While it writes what it has got to its disk, Redis refuses SIGTERM.
+    """
     with control(replica) as client:
-        return bool(client.info("replication").get("master_link_status") == "up")
+        link = client.info("replication").get("master_link_status")
+        on_disk = client.info("persistence")
+    writing = on_disk["aof_rewrite_in_progress"] or on_disk["aof_rewrite_scheduled"]
+    return bool(link == "up" and not writing)
 
 
 @contextmanager
@@ -117,6 +125,7 @@ def kept_away(member: Member, *users: str) -> Iterator[None]:
         for user in users:
             client.acl_setuser(user, enabled=False)
             client.execute_command("CLIENT", "KILL", "USER", user)
+        eventually(lambda: not any(one["user"] in users for one in client.client_list()), PATIENCE)
     try:
         yield
     finally:

@@ -49,10 +49,10 @@ class RedisSentinel(Group):
         self._primary = self._members[DATA[0]]
 
     def start(self) -> None:
-        self._members.start([self._primary])
-        self._members.start(self._data())
+        self._start([self._primary])
+        self._start(self._data())
         self._bring_in_step()
-        self._members.start(self._sentinels())
+        self._start(self._sentinels())
         self._wait(self._disputed)
 
     def stop(self) -> None:
