@@ -6,8 +6,12 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from redis import Redis, exceptions
+from redis.cluster import ClusterNode, RedisCluster
+from redis.sentinel import Sentinel
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
@@ -26,7 +30,7 @@ class RedisBackend:
     program = "redis-server"
 
     def __init__(self) -> None:
-        self._clients: dict[str, Redis] = {}
+        self._clients: dict[str, Any] = {}
 
     def url(self, host: str, port: int, password: str) -> str:
         return f"redis://:{password}@{host}:{port}/0" if password else f"redis://{host}:{port}/0"
@@ -72,7 +76,7 @@ class RedisBackend:
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         if url not in self._clients:
-            self._clients[url] = Redis.from_url(url, socket_timeout=60, protocol=2)
+            self._clients[url] = operators_client(url)
         return RedisInspector(self._clients[url], url, namespace)
 
     def close(self) -> None:
@@ -101,6 +105,28 @@ class RedisBackend:
             str(directory / "server.conf"),
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
         ]
+
+
+def operators_client(url: str) -> Any:
+    """Return a client for the inspectors: of a server, or of a group's servers that take writes."""
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    login: dict[str, Any] = {
+        "password": user.partition(":")[2],
+        "protocol": 2,
+        "socket_timeout": 60,
+    }
+    places = [
+        (host, int(port)) for host, _, port in (one.rpartition(":") for one in hosts.split(","))
+    ]
+    if parts.scheme == "redis+sentinel":
+        sentinel: Any = Sentinel
+        service = parts.path.split("/")[1]
+        return sentinel(places, sentinel_kwargs=login, **login).master_for(service)
+    if parts.scheme == "redis+cluster":
+        node: Any = ClusterNode
+        return RedisCluster(startup_nodes=[node(*place) for place in places], **login)
+    return Redis.from_url(url, socket_timeout=60, protocol=2)
 
 
 def _client(url: str) -> Redis:
