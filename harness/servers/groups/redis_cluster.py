@@ -64,6 +64,9 @@ class RedisCluster(Group):
     def power_cut(self) -> None:
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        return self._at(self._primaries()[0]).server.url
+
     def replica_urls(self) -> list[str]:
         replicas = [self._at(node) for node in self._nodes() if node.primary_id]
         return [member.server.url for member in replicas if member.up]

@@ -75,6 +75,10 @@ class RedisSentinel(Group):
         self._members.kill(self._sentinels())
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        self._find_primary()
+        return self._primary.server.url
+
     def replica_urls(self) -> list[str]:
         self._find_primary()
         return [member.server.url for member in self._replicas()]
