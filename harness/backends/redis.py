@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis import Redis, exceptions
-from redis.cluster import ClusterNode, RedisCluster
-from redis.sentinel import Sentinel
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.backends.redis_groups import group_client, is_group
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
 
@@ -109,23 +107,8 @@ class RedisBackend:
 
 def operators_client(url: str) -> Any:
     """Return a client for the inspectors: of a server, or of a group's servers that take writes."""
-    parts = urlsplit(url)
-    user, _, hosts = parts.netloc.rpartition("@")
-    login: dict[str, Any] = {
-        "password": user.partition(":")[2],
-        "protocol": 2,
-        "socket_timeout": 60,
-    }
-    places = [
-        (host, int(port)) for host, _, port in (one.rpartition(":") for one in hosts.split(","))
-    ]
-    if parts.scheme == "redis+sentinel":
-        sentinel: Any = Sentinel
-        service = parts.path.split("/")[1]
-        return sentinel(places, sentinel_kwargs=login, **login).master_for(service)
-    if parts.scheme == "redis+cluster":
-        node: Any = ClusterNode
-        return RedisCluster(startup_nodes=[node(*place) for place in places], **login)
+    if is_group(url):
+        return group_client(url, protocol=2, socket_timeout=60)
     return Redis.from_url(url, socket_timeout=60, protocol=2)
 
 
