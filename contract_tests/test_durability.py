@@ -23,6 +23,7 @@ from contract_tests.outage import (
     times,
 )
 from contract_tests.takeovers import Takeover
+from harness.attestation import attest
 from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.faces import LoopThread
@@ -69,6 +70,7 @@ def every_outage(
                     assert isinstance(server, Topology)
                     takeover = Takeover(stack, store_rows, opened, stores, loop)
                     happens, start = partial(takeover.happen, server), server.heal
+                attest(cell, software, server)  # a start undoes what was changed meanwhile
                 outage = break_under_load(
                     stores, happens, start, seed, load_seconds(promise), goes_on=goes_on
                 )

@@ -91,11 +91,23 @@ class RedisBackend:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
 
+    def configure(self, directory: Path, password: str, user: str | None) -> None:
+        """Put the password into a file, so that it stands in no process list."""
+        write_secret(directory / "server.conf", f"requirepass {password}\n", user)
+
     def prepare(
         self, program: Path, directory: Path, data: Path, password: str, user: str | None
     ) -> None:
-        """Put the password into a file, so that it stands in no process list."""
-        write_secret(directory / "server.conf", f"requirepass {password}\n", user)
+        """Redis starts with an empty directory."""
+
+    def login(self, host: str, port: int, password: str) -> dict[str, str]:
+        return {"REDISCLI_AUTH": password}
+
+    def dump(self) -> list[str]:
+        raise NotImplementedError("no row of Redis has `restores`")
+
+    def restore(self, dump: str) -> list[str]:
+        raise NotImplementedError("no row of Redis has `restores`")
 
     def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
         return [

@@ -44,7 +44,7 @@ class Line:
             self._connection = psycopg.connect(
                 self._url,
                 autocommit=True,
-                connect_timeout=5,
+                connect_timeout=30,
                 options=r"-c default_transaction_isolation=read\ committed",
             )
         return self._connection
