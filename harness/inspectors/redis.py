@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from redis import RedisCluster, exceptions
 from redis.crc import key_slot
+from redis.sentinel import SentinelConnectionPool
 
 from harness.inspectors import RawRecord, Work
 
@@ -23,6 +24,13 @@ STORE_COMMANDS = (
     *("pexpire", "persist", "pttl", "time", "scan", "ping"),
 )
 """What the store needs, as docs/stores.md tells its users."""
+COMMANDS = {
+    "": STORE_COMMANDS,
+    "primary": (*STORE_COMMANDS, "role"),
+    "sentinel": ("sentinel|get-master-addr-by-name",),
+    "cluster": (*STORE_COMMANDS, "asking", "cluster|slots", "cluster|nodes"),
+}
+"""The same by kind of server: alone, a primary of Sentinel's, a sentinel, a cluster's node."""
 MEMBERS = {"PING", "INFO", "PUBLISH", "REPLCONF"}
 """Commands that the members of a group give each other all the time."""
 SENTINEL = "sentinel"
@@ -222,14 +230,14 @@ class RedisInspector:
 
     def least_privilege_url(self) -> str:
         user, password = f"least-{uuid4().hex[:8]}", uuid4().hex
-        rules = [f"+{command}" for command in STORE_COMMANDS]
-        for node in self._nodes():
+        parts = urlsplit(self._url)
+        for kind, node in self._everybody():
+            rules = [f"+{command}" for command in COMMANDS[kind]]
+            keys = [] if kind == SENTINEL else [b"~" + self._prefix + b"*"]
             node.execute_command(
-                *("ACL", "SETUSER", user, "on", f">{password}", "-@all", *rules),
-                b"~" + self._prefix + b"*",
+                *("ACL", "SETUSER", user, "on", f">{password}", "-@all", *rules, *keys)
             )
         self._users.append(user)
-        parts = urlsplit(self._url)
         _, _, hosts = parts.netloc.rpartition("@")
         return parts._replace(netloc=f"{user}:{password}@{hosts}").geturl()
 
@@ -258,7 +266,7 @@ class RedisInspector:
         if self._planted:
             self._client.delete(*self._planted)
         if self._users:
-            for node in self._nodes():
+            for _, node in self._everybody():
                 node.execute_command("ACL", "DELUSER", *self._users)
 
     def _nodes(self) -> list[Any]:
@@ -268,6 +276,17 @@ class RedisInspector:
         self._client.nodes_manager.initialize()
         primaries: list[Any] = self._client.get_primaries()  # type: ignore[no-untyped-call]
         return [node.redis_connection for node in primaries]
+
+    def _everybody(self) -> list[tuple[str, Any]]:
+        """Return a client of each server that stores ask, with its kind as of `COMMANDS`."""
+        if isinstance(self._client, RedisCluster):
+            nodes: list[Any] = self._client.get_nodes()  # type: ignore[no-untyped-call]
+            return [("cluster", node.redis_connection) for node in nodes]
+        pool = self._client.connection_pool
+        if not isinstance(pool, SentinelConnectionPool):
+            return [("", self._client)]
+        sentinels = pool.sentinel_manager.sentinels
+        return [("primary", self._client), *((SENTINEL, one) for one in sentinels)]
 
     def _keys(self) -> Iterator[bytes]:
         for node in self._nodes():
