@@ -105,8 +105,13 @@ def test_a_store_sees_its_own_writes_while_replicas_lag(
         values.append(value)
         return {"updated": True}
 
+    def read_on() -> None:
+        for _ in range(ROUNDS):
+            assert reader.get_history(SESSION) == history, "while the replicas catch up"
+
     values: list[dict[str, Any]] = []
-    with topology.lagging():
+    with ExitStack() as lag:
+        lag.enter_context(topology.lagging())
         history = before["get_history"] + reader.append_messages(SESSION, turn("mine", 1, 2))
         check("an append", get_history=history, load_session=history)
         reader.save_context(SESSION, {"saved": True})
@@ -125,8 +130,7 @@ def test_a_store_sees_its_own_writes_while_replicas_lag(
         with pytest.raises(NoSuchSession):
             reader.get_ttl(SESSION)
         history = reader.append_messages(SESSION, turn("anew", 1, 2))
-    for _ in range(ROUNDS):
-        assert reader.get_history(SESSION) == history, "while the replicas catch up"
+        together([lag.close, read_on])
 
 
 @contract("top-3")
