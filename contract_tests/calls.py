@@ -12,8 +12,8 @@ from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.interface import FEATURES, MemoryStore, Message
 
 LATE = 0.3
-"""Seconds by which a call may be late on a busy machine, where a hundred of them end at once."""
-LONGEST_OUTAGE = 3.0
+"""Seconds by which a call may be late where a hundred of them end at once, beside the stalls."""
+LONGEST_OUTAGE = 10.0
 """Seconds after which a server that is there is taken to be out of reach for good."""
 
 

@@ -7,6 +7,7 @@ import pytest
 pytest_plugins = [
     "contract_tests.fix_cell",
     "contract_tests.fix_stores",
+    "contract_tests.fix_changes",
     "contract_tests.fix_faults",
     "contract_tests.fix_sweeper",
     "contract_tests.fix_report",

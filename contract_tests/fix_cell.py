@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -109,6 +110,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
+def pytest_collection_finish() -> None:
+    """Take what is imported out of the garbage collector's rounds: none of it will ever go."""
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Show only where the run was interrupted: all else takes longer than nox waits."""
@@ -148,6 +154,13 @@ def software(cell: Cell) -> Iterator[Backend]:
 def server(pytestconfig: pytest.Config) -> Server:
     """The cell's running server."""
     return pytestconfig.stash[SERVER]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _still_what_its_row_says(cell: Cell, software: Backend, server: Server) -> Iterator[None]:
+    """Attest once more at the end: contracts, or somebody else, may have changed a setting."""
+    yield
+    attest(cell, software, server)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from harness.faces import LoopThread
 from harness.faults import FaultProxy, address_of
 from harness.servers import Server
+from harness.servers.topology import primary_url
 
 
 class Proxied(NamedTuple):
@@ -34,7 +35,7 @@ def new_proxied(server: Server, _network: LoopThread) -> Iterator[Callable[[], P
     with ExitStack() as proxies:
 
         def new() -> Proxied:
-            proxy = FaultProxy(lambda: address_of(server.url), _network)
+            proxy = FaultProxy(lambda: address_of(primary_url(server)), _network)
             proxies.enter_context(closing(proxy))
             return Proxied(proxy, proxy.url(server.url))
 

@@ -12,6 +12,7 @@ import pytest
 
 from contract_tests.fix_cell import CELL, FOLDER, REPORT, SEED
 from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
+from harness.report.secrets import without_passwords
 
 Measure = Callable[..., None]
 BECAME = pytest.StashKey[dict[str, str]]()
@@ -54,6 +55,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         f"again        {_replay(item)}",
     ]
     report.sections.append(("contract", "\n".join(lines)))
+    report.sections = [(name, without_passwords(text)) for name, text in report.sections]
+    shown = report.longreprtext
+    if (safe := without_passwords(shown)) != shown:
+        report.longrepr = safe
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -27,7 +27,7 @@ from stores.interface import MemoryStore, Message
 
 pytestmark = needs("network")
 
-TIMEOUT = 1.0
+TIMEOUT = 3.0
 """Seconds: a busy machine connects in a quarter of it."""
 CONNECTIONS = 2
 

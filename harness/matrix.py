@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.changes import Change, Fates, changes
 from harness.pairwise import pairwise
 from harness.promises import EVENTS, Promise, parse_promise
 from harness.tables import NAME, NAME_MEANING, MatrixError, Table, listed
@@ -96,6 +97,7 @@ class Matrix:
     cells: Mapping[str, Cell]
     stores: Mapping[str, Store]
     lanes: Mapping[str, tuple[str, ...]]
+    changes: tuple[Change, ...] = ()
 
     def cell(self, cell_id: str) -> Cell:
         """Return a cell by id; raise MatrixError naming near ones."""
@@ -144,8 +146,9 @@ def _matrix(root: Table) -> Matrix:
     run.done()
     images = {name: _image(name, table) for name, table in root.table("images").named_tables()}
     cells: dict[str, Cell] = {}
+    changed: list[Change] = []
     for name, table in root.table("backends").tables():
-        _add_cells(cells, name, table, images)
+        changed += _add_cells(cells, name, table, images)
     used = {cell.image.name for cell in cells.values()}
     for name in images:
         if name not in used:
@@ -157,7 +160,7 @@ def _matrix(root: Table) -> Matrix:
         lane_tables.table(name)
     lanes = {name: _lane(table, cells, images) for name, table in lane_tables.tables()}
     root.done()
-    return Matrix(registry, parallel, cells, stores, lanes)
+    return Matrix(registry, parallel, cells, stores, lanes, tuple(changed))
 
 
 def _image(name: str, table: Table) -> Image:
@@ -207,15 +210,21 @@ def _lane(table: Table, cells: Mapping[str, Cell], images: Mapping[str, Image]) 
 
 def _add_cells(
     cells: dict[str, Cell], name: str, table: Table, images: Mapping[str, Image]
-) -> None:
-    """Multiply a backend's images and axes; then exclude and include."""
+) -> list[Change]:
+    """Multiply a backend's images and axes; exclude and include; return its rows' changes."""
     backend = table.choice("backend", BACKENDS) if name not in BACKENDS else name
     chosen = table.some_texts("images", [n for n, im in images.items() if im.backend == backend])
     axes = table.texts("axes")
     common = _Row.read(table, keep=True)
+    rows = {axis: dict(table.table(axis).named_tables()) for axis in axes}
+    fates = {
+        (axis, value): Fates.read(row, [one for one in of_axis if one != value], chosen)
+        for axis, of_axis in rows.items()
+        for value, row in of_axis.items()
+    }
     values = {
-        axis: {value: _Row.read(row) for value, row in table.table(axis).named_tables()}
-        for axis in axes
+        axis: {value: _Row.read(row) for value, row in of_axis.items()}
+        for axis, of_axis in rows.items()
     }
     allowed: dict[str, Iterable[str]] = {"image": chosen, **values}
     every = [
@@ -228,11 +237,12 @@ def _add_cells(
         if len(kept) == len(every):
             raise MatrixError(f"[{entry.path}]: takes no cell out; every rule must")
         every = kept
+    own: dict[str, Cell] = {}
     for one in every:
         cell = _cell(common, values, images, one)
         if cell.id in cells:
             raise MatrixError(f"[{table.path}]: two cells have the id {cell.id!r}")
-        cells[cell.id] = _promising(cell, table)
+        cells[cell.id] = own[cell.id] = _promising(cell, table)
     for entry in table.rows("include"):
         cell_id = entry.matching("id", NAME, NAME_MEANING)
         if cell_id in cells:
@@ -241,6 +251,8 @@ def _add_cells(
         cell = replace(_cell(common, values, images, one, _Row.read(entry)), id=cell_id)
         cells[cell_id] = _promising(cell, entry)
     table.done()
+    multiplied = {cell.id: (cell.image.name, cell.values) for cell in own.values()}
+    return changes(multiplied, fates, table.path)
 
 
 def _cell(
@@ -337,6 +349,7 @@ CAPABILITIES = {
     "active_expiry": "expired sessions go although nobody touches them",
     "restart": "the server can be stopped and started again with its data",
     "power_cut": "the server can lose its power, and what it had not synced with it",
+    "changes": "another server can be started with a copy of the server's data",
     "kill": "the server can be killed with SIGKILL and started again with its data",
     "record_limit": "the server can be told to refuse long values",
     "accounts": "the server has accounts whose rights can be limited",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.backends import Backend
 from harness.matrix import STANDALONE, Cell
-from harness.servers import NotRunError, Server, directories
+from harness.servers import Copyable, NotRunError, Server, directories
 from harness.servers.groups.members import MakeServer
 from harness.servers.places import Place
 
@@ -49,6 +49,23 @@ def _in_containers(cell: Cell, backend: Backend, registry: str) -> Server:
         return DockerServer(cell, backend, registry, place)
 
     return _group(cell, make)
+
+
+def provide_copyable(cell: Cell, backend: Backend, like: Server, registry: str) -> Copyable:
+    """Return another server, not started, from the provider of one that there is.
+
+    Raises NotRunError where its data could not be copied.
+    """
+    reason = like.cannot("changes")
+    if reason:
+        raise NotRunError(reason)
+    if like.provider == "docker":
+        from harness.servers.docker import DockerServer  # noqa: PLC0415 - slow
+
+        return DockerServer(cell, backend, registry)
+    from harness.servers.embedded import EmbeddedServer  # noqa: PLC0415 - only if chosen
+
+    return EmbeddedServer(cell, backend)
 
 
 def _embedded(cell: Cell, backend: Backend) -> Server:

@@ -104,6 +104,14 @@ class Table:
         table = Table(self._mapping(key), self._path(key))
         return {name: table.matching(name, pattern, meaning) for name in table._values}
 
+    def choices_table(
+        self, key: str, allowed: Iterable[str], choices: Iterable[str]
+    ) -> dict[str, str]:
+        """Return a table of texts, each one of the choices; empty where the key is absent."""
+        table = Table(self._mapping(key), self._path(key))
+        table.only(allowed)
+        return {name: table.choice(name, choices) for name in table._values}
+
     def text_lists(self, allowed: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
         """Return the whole table, each value a text or a list of texts as lists; none is empty."""
         self.only(allowed)

@@ -73,7 +73,7 @@ def test_is_a_known_gap(store):
 @pytest.mark.parametrize("lost", [3, 5])
 def test_measures(store, measure, lost):
     """A rule with figures."""
-    measure("kill", acknowledged=10, lost=lost, lost_seconds=0.25)
+    measure("kill", acknowledged=10, lost=lost, lost_seconds=0.25, happening=1)
 ''')
 DIES = contracts('''
 @contract("conv-1")
@@ -187,6 +187,19 @@ def test_the_grid_shows_every_count_and_every_fault(
     assert f"{CELL}  RedisStore  conv-2  fail" in merged.stdout
     assert "the sum is wrong" in merged.stdout
     assert f"{CELL}: 1 contracts did not run: no time today" in merged.stdout
+    assert [
+        "redis6",
+        "none",
+        "loses_all:",
+        "8",
+        "of",
+        "20,",
+        "up",
+        "to",
+        "0.25",
+        "s,",
+        "1×",
+    ] in lines
     assert (
         "1 of 1 cells ran; contracts: 3 pass, 1 fail, 2 error, 1 not applicable, 2 not run, "
         "1 known gap" in merged.stdout
@@ -200,7 +213,10 @@ def test_the_summary_shows_losses_beside_promises(
     """The worst measured loss of an event stands in the row of its promise."""
     assert merged.returncode == 1
     summary = (module_project.reports / "summary.md").read_text()
-    assert f"| {CELL} | kill | loses_all | 5 writes, 0.25 s | 10 |" in summary
+    assert f"| {CELL} | kill | loses_all | 5 writes, 0.25 s | 10 | 8 of 20 | 1 |" in summary
+    assert "| redis6 | none | kill | loses_all | 8 of 20, up to 0.25 s | 1 | 1 |" in summary
+    assert f"| {CELL} | redis6_rdb_noeviction | restart | lost | not made |" in summary
+    assert "| dur-1 | test_measures | " in summary
     assert f"| {CELL} | restart |" not in summary, "what was not measured is not shown"
     assert f"| {CELL} | 1 ✗1 | !2 –1 | ~1 | ?2 | 2 |" in summary
     assert f"- {CELL}: 1 contracts: no time today" in summary
@@ -225,11 +241,20 @@ def test_machines_read_the_same(
     cell = found["cells"][CELL]
     assert cell["outcome"] == "done"
     assert cell["promises"]["kill"] == "loses_all"
-    assert cell["measured"]["kill"]["lost"] == 5
+    kill = cell["measured"]["kill"]
+    assert (kill["events"], kill["acknowledged"], kill["lost"]) == (1, 20, 8)
+    assert (kill["outcome"], kill["worst"]["lost"]) == ("lost a tail", 5)
     assert cell["measured"]["restart"] is None
     assert cell["facts"]["version"].startswith("6.2")
     assert cell["facts"]["settings"]["maxmemory-policy"] == "noeviction"
     assert len(cell["contracts"]) == 10
+    (row,) = found["sums"]
+    assert (row["image"], row["values"]) == ("redis6", {"persistence": "none"})
+    assert (row["event"], row["cells"], row["acknowledged"]) == ("kill", 1, 20)
+    (change,) = found["changes"]
+    assert (change["from"], change["to"]) == (CELL, "redis6_rdb_noeviction")
+    assert (change["promise"], change["measured"]) == ("lost", {})
+    assert {cost["test"] for cost in found["slowest"]} >= {"test_passes", "test_measures"}
 
 
 def test_a_killed_process_and_a_cut_line_hide_nothing(

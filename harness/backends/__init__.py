@@ -63,10 +63,22 @@ class Backend(Protocol):
     def found(self) -> str:
         """Return the versions on this machine, for messages."""
 
+    def configure(self, directory: Path, password: str, user: str | None) -> None:
+        """Write what a local server needs beside its data into its private directory."""
+
     def prepare(
         self, program: Path, directory: Path, data: Path, password: str, user: str | None
     ) -> None:
-        """Fill a private directory and, elsewhere perhaps, the data's (run as ``user``)."""
+        """Fill the data directory of a new local server (run as ``user``)."""
+
+    def login(self, host: str, port: int, password: str) -> dict[str, str]:
+        """Return the environment in which the server's own programs find it, as its owner."""
+
+    def dump(self) -> list[str]:
+        """Return the command that prints all data as its vendor's tools would restore it."""
+
+    def restore(self, dump: str) -> list[str]:
+        """Return the command that puts a dump's file into a fresh server."""
 
     def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
         """Return the command that serves the data on a loopback port, settings not included."""

@@ -50,7 +50,7 @@ class PostgresBackend:
 
     def check(self, url: str) -> None:
         try:
-            with psycopg.connect(url, connect_timeout=2) as connection:
+            with psycopg.connect(url, connect_timeout=10) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             raise NotReadyError(str(error)) from error
@@ -82,6 +82,25 @@ class PostgresBackend:
     def found(self) -> str:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
+
+    def configure(self, directory: Path, password: str, user: str | None) -> None:
+        """Postgres has all in its data directory."""
+
+    def login(self, host: str, port: int, password: str) -> dict[str, str]:
+        return {
+            "PGHOST": host,
+            "PGPORT": str(port),
+            "PGUSER": USER,
+            "PGDATABASE": USER,
+            "PGPASSWORD": password,
+        }
+
+    def dump(self) -> list[str]:
+        return ["pg_dump"]
+
+    def restore(self, dump: str) -> list[str]:
+        stop_at_errors = ("--set", "ON_ERROR_STOP=1", "--single-transaction")
+        return ["psql", "--quiet", "--no-psqlrc", *stop_at_errors, "--file", dump]
 
     def prepare(
         self, program: Path, directory: Path, data: Path, password: str, user: str | None
@@ -118,7 +137,7 @@ class PostgresBackend:
         ]
 
     def _show(self, url: str, names: list[str]) -> dict[str, str]:
-        with psycopg.connect(url, connect_timeout=5) as connection:
+        with psycopg.connect(url, connect_timeout=30) as connection:
             return {
                 name: connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]  # type: ignore[index] # a SELECT without FROM has one row
                 for name in names

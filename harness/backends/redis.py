@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import Any
 
 from redis import Redis, exceptions
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.backends.redis_groups import group_client, is_group
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
 
@@ -26,7 +28,7 @@ class RedisBackend:
     program = "redis-server"
 
     def __init__(self) -> None:
-        self._clients: dict[str, Redis] = {}
+        self._clients: dict[str, Any] = {}
 
     def url(self, host: str, port: int, password: str) -> str:
         return f"redis://:{password}@{host}:{port}/0" if password else f"redis://{host}:{port}/0"
@@ -72,7 +74,7 @@ class RedisBackend:
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         if url not in self._clients:
-            self._clients[url] = Redis.from_url(url, socket_timeout=60, protocol=2)
+            self._clients[url] = operators_client(url)
         return RedisInspector(self._clients[url], url, namespace)
 
     def close(self) -> None:
@@ -89,11 +91,23 @@ class RedisBackend:
         """Return the versions on this machine, for messages."""
         return found_versions(self.program, PLACES)
 
+    def configure(self, directory: Path, password: str, user: str | None) -> None:
+        """Put the password into a file, so that it stands in no process list."""
+        write_secret(directory / "server.conf", f"requirepass {password}\n", user)
+
     def prepare(
         self, program: Path, directory: Path, data: Path, password: str, user: str | None
     ) -> None:
-        """Put the password into a file, so that it stands in no process list."""
-        write_secret(directory / "server.conf", f"requirepass {password}\n", user)
+        """Redis starts with an empty directory."""
+
+    def login(self, host: str, port: int, password: str) -> dict[str, str]:
+        return {"REDISCLI_AUTH": password}
+
+    def dump(self) -> list[str]:
+        raise NotImplementedError("no row of Redis has `restores`")
+
+    def restore(self, dump: str) -> list[str]:
+        raise NotImplementedError("no row of Redis has `restores`")
 
     def local_command(self, program: Path, directory: Path, data: Path, port: int) -> list[str]:
         return [
@@ -101,6 +115,13 @@ class RedisBackend:
             str(directory / "server.conf"),
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
         ]
+
+
+def operators_client(url: str) -> Any:
+    """Return a client for the inspectors: of a server, or of a group's servers that take writes."""
+    if is_group(url):
+        return group_client(url, protocol=2, socket_timeout=60)
+    return Redis.from_url(url, socket_timeout=60, protocol=2)
 
 
 def _client(url: str) -> Redis:

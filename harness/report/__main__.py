@@ -11,8 +11,10 @@ from rich.console import Console
 
 from harness.matrix import load
 from harness.report.grid import print_grid
-from harness.report.merge import machine_readable, read_run, summary, totals
+from harness.report.losses import print_losses
+from harness.report.merge import machine_readable, read_run, totals
 from harness.report.settle import settle
+from harness.report.summary import summary
 
 
 def main() -> int:
@@ -27,6 +29,7 @@ def main() -> int:
     cells = read_run(matrix, options.reports, options.run)
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     print_grid(cells, console)
+    print_losses(matrix, cells, console)
     counts = totals(cells)
     ran = sum(cell.outcome == "done" for cell in cells)
     console.print(

@@ -27,6 +27,8 @@ class Result:
     reason: str
     seconds: float
     measured: list[dict[str, Any]]
+    setup_seconds: float = 0.0
+    """Of ``seconds``: what its fixtures took to begin, those that others use too included."""
 
     @property
     def group(self) -> str:
@@ -114,6 +116,7 @@ def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
         reason=reason,
         seconds=sum(entry["duration"] for entry in entries),
         measured=[value for name, value in properties if name == "measured"],
+        setup_seconds=sum(e["duration"] for e in entries if e["when"] == "setup"),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from harness.backends import NotReadyError
+from harness.matrix import Cell
 
 START_SECONDS = 20.0
 """How long a server may take to serve. Containers here take 0.3 s; slow disks and CI take more."""
@@ -19,6 +20,14 @@ LOOK_SECONDS = 0.1
 
 class StartError(Exception):
     """The server did not come up as its row says: which, why, and the end of its log."""
+
+
+class ExitedError(StartError):
+    """The server gave up by itself at start: it refused its data or its settings."""
+
+    def __init__(self, said: str, log: str) -> None:
+        super().__init__(said)
+        self.log = log
 
 
 class NotRunError(Exception):
@@ -54,6 +63,29 @@ class Server(Protocol):
         """Return what the server logged so far."""
 
 
+class Copyable(Server, Protocol):
+    """A server whose data another can start with: one of one process and one directory."""
+
+    def copy(self, cell: Cell) -> Copyable:
+        """Return a server of another row, not started, that will have this one's data.
+
+        The data is copied when it starts; this one must be stopped then.
+        """
+
+    def put(self, name: str, content: bytes) -> str:
+        """Write a file beside the server; return the path under which its programs find it."""
+
+    def run(self, program: str, *arguments: str) -> bytes:
+        """Run one of the programs that came with the server; return what it prints.
+
+        Raises ProgramError with what it complained of.
+        """
+
+
+class ProgramError(Exception):
+    """A program that came with a server failed. The text is what it said."""
+
+
 def let_happen(event: str, server: Server) -> None:
     """Stop, kill or cut the power of a server, by the event's name in matrix.toml."""
     {"restart": server.stop, "kill": server.kill, "power_cut": server.power_cut}[event]()
@@ -75,7 +107,9 @@ def wait_until_serving(
             fault = str(error)
         now = time.monotonic()
         if now - looked >= LOOK_SECONDS and not alive():
-            raise StartError(f"{name}: the server exited at start ({fault})\n{tail(logs())}")
+            log = logs()
+            said = f"{name}: the server exited at start ({fault})\n{tail(log)}"
+            raise ExitedError(said, log)
         looked = now if now - looked >= LOOK_SECONDS else looked
         if now > deadline:
             raise StartError(

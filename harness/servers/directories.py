@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +31,12 @@ def mark_semaphores() -> None:
     Its own process that removes them is killed with ours when a whole group is.
     """
     multiprocessing.current_process()._config["semprefix"] = f"/{_prefix()}@"  # type: ignore[attr-defined] # noqa: SLF001 - there is no other way to name them
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy what is in a directory into another, owners and modes included."""
+    target.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-a", f"{source}/.", str(target)], check=True, capture_output=True)
 
 
 def delete(directory: Path) -> None:

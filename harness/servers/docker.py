@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import socket
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -27,8 +29,15 @@ from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
 from harness.faults.freeze import freeze
 from harness.matrix import Cell
-from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
-from harness.servers.directories import delete, private_directory
+from harness.servers import (
+    POLL_SECONDS,
+    NotRunError,
+    ProgramError,
+    StartError,
+    free_port,
+    wait_until_serving,
+)
+from harness.servers.directories import copy_into, delete, private_directory
 from harness.servers.ownership import LABEL, is_gone, owner
 from harness.servers.places import Place
 
@@ -61,18 +70,28 @@ class DockerServer:
     provider = "docker"
 
     def __init__(
-        self, cell: Cell, backend: Backend, registry: str, place: Place | None = None
+        self,
+        cell: Cell,
+        backend: Backend,
+        registry: str,
+        place: Place | None = None,
+        origin: DockerServer | None = None,
     ) -> None:
         """Make a server of a cell; given a place, it is there in the network of this machine."""
         self._cell = cell
         self._backend = backend
+        self._registry = registry
+        self._origin = origin
         self._reference = cell.image.reference(registry)
         self._place = place
-        self._password = place.password if place else secrets.token_urlsafe(16)
+        self._password: str = place.password if place else secrets.token_urlsafe(16)
+        if origin is not None:
+            self._password = origin._password  # noqa: SLF001 - of this class; copied data hold it
         self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
         self._container: DockerContainer | None = None
         self._directory: Path | None = None
         self._disk: Disk | None = None
+        self._data: Path | None = None
         self._last_log = ""
         self.image_digest: str | None = None
         self.url = ""
@@ -104,7 +123,29 @@ class DockerServer:
         self._disk.restore_power()
 
     def cannot(self, event: str) -> str | None:
-        return self._no_disk() if event == "power_cut" else None
+        return self._no_disk() if event in {"power_cut", "changes"} else None
+
+    def copy(self, cell: Cell) -> DockerServer:
+        return DockerServer(cell, self._backend, self._registry, origin=self)
+
+    def put(self, name: str, content: bytes) -> str:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+        self._wrapped().put_archive("/tmp", packed.getvalue())  # noqa: S108 - of the container
+        return f"/tmp/{name}"  # noqa: S108 - the same
+
+    def run(self, program: str, *arguments: str) -> bytes:
+        code, (printed, complained) = self._wrapped().exec_run(
+            [program, *arguments],
+            environment=self._backend.login("127.0.0.1", self._backend.port, self._password),
+            demux=True,
+        )
+        if code:
+            raise ProgramError((complained or b"").decode(errors="replace").strip())
+        return bytes(printed or b"")
 
     def remove(self) -> None:
         self._remove_container()
@@ -140,9 +181,15 @@ class DockerServer:
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)
-        if self._no_disk() is None:
+        if self._origin is not None:
+            assert self._origin._data is not None  # noqa: SLF001 - of this class
+            self._directory = private_directory()
+            self._data = self._directory / "data"
+            copy_into(self._origin._data, self._data)  # noqa: SLF001 - the same
+        elif self._no_disk() is None:
             self._directory = private_directory()
             self._disk = Disk(self._directory)
+            self._data = self._disk.mount_point
         for attempt in range(PORT_ATTEMPTS):
             port = self._place.port if self._place else free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
@@ -167,8 +214,8 @@ class DockerServer:
         )
         container.with_envs(**self._backend.container_environment(self._password))
         options: dict[str, Any] = {"labels": {LABEL: owner()}}
-        if self._disk is not None:
-            container.with_volume_mapping(str(self._disk.mount_point), self._backend.data, "rw")
+        if self._data is not None:
+            container.with_volume_mapping(str(self._data), self._backend.data, "rw")
         if self._place:
             options["network_mode"] = "host"  # members give clients each other's addresses
         else:

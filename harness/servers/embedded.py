@@ -22,8 +22,15 @@ from harness.faults.disk import Disk
 from harness.faults.disk import fault as disk_fault
 from harness.faults.freeze import freeze
 from harness.matrix import Cell
-from harness.servers import POLL_SECONDS, NotRunError, StartError, free_port, wait_until_serving
-from harness.servers.directories import delete, private_directory
+from harness.servers import (
+    POLL_SECONDS,
+    NotRunError,
+    ProgramError,
+    StartError,
+    free_port,
+    wait_until_serving,
+)
+from harness.servers.directories import copy_into, delete, private_directory
 from harness.servers.places import Place
 
 USERS = ("postgres", "nobody")
@@ -40,7 +47,13 @@ class EmbeddedServer:
     provider = "embedded"
     image_digest: str | None = None
 
-    def __init__(self, cell: Cell, backend: Backend, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        backend: Backend,
+        place: Place | None = None,
+        origin: EmbeddedServer | None = None,
+    ) -> None:
         """Make a server of a cell, at a place of its own choice unless it is given one."""
         self._cell = cell
         self._backend = backend
@@ -51,7 +64,10 @@ class EmbeddedServer:
                 f"(versions found: {backend.found()})"
             )
         self._program = program
-        self._password = place.password if place else secrets.token_urlsafe(16)
+        self._origin = origin
+        self._password: str = place.password if place else secrets.token_urlsafe(16)
+        if origin is not None:
+            self._password = origin._password  # noqa: SLF001 - of this class; copied data hold it
         self._port = place.port if place else free_port()
         self.url = backend.url("127.0.0.1", self._port, self._password)
         self._user = _unprivileged_user()
@@ -100,6 +116,25 @@ class EmbeddedServer:
     def cannot(self, event: str) -> str | None:
         return self._no_disk() if event == "power_cut" else None
 
+    def copy(self, cell: Cell) -> EmbeddedServer:
+        return EmbeddedServer(cell, self._backend, origin=self)
+
+    def put(self, name: str, content: bytes) -> str:
+        assert self._directory is not None
+        path = self._directory / name
+        path.write_bytes(content)
+        return str(path)
+
+    def run(self, program: str, *arguments: str) -> bytes:
+        login = self._backend.login("127.0.0.1", self._port, self._password)
+        command = [str(self._program.with_name(program)), *arguments]
+        done = subprocess.run(
+            command, env={**os.environ, **login}, capture_output=True, check=False
+        )
+        if done.returncode:
+            raise ProgramError(done.stderr.decode(errors="replace").strip())
+        return done.stdout
+
     def remove(self) -> None:
         if self._process is not None:
             self._end(signal.SIGKILL)
@@ -143,12 +178,17 @@ class EmbeddedServer:
             directory = self._directory = private_directory()
             _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
-            self._disk = None if self._no_disk() else Disk(directory)
+            self._disk = None if self._no_disk() or self._origin else Disk(directory)
             self._data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
                 shutil.chown(self._data, self._user)
-            self._backend.prepare(self._program, directory, self._data, self._password, self._user)
+            password = self._password
+            self._backend.configure(directory, password, self._user)
+            if self._origin is None:
+                self._backend.prepare(self._program, directory, self._data, password, self._user)
+            else:
+                copy_into(self._origin._data, self._data)  # noqa: SLF001 - of this class
         except BaseException as error:
             if directory is not None:
                 delete(directory)

@@ -14,7 +14,17 @@ from redis import exceptions
 from stores.calls import Page
 from stores.errors import OutcomeUnknown, StoreUnavailable
 from stores.redis.commands import RedisCall
-from stores.redis.routing import SHARE, Hop, Journey, Leave, Node, Tries, on_walk, text
+from stores.redis.routing import (
+    QUESTION_SHARE,
+    Hop,
+    Journey,
+    Leave,
+    NobodyAnswersError,
+    Node,
+    Tries,
+    on_walk,
+    text,
+)
 
 SLOTS = 16384
 FREE_REDIRECTS = 2
@@ -94,7 +104,7 @@ class ClusterRoute:
 
     def __init__(self, seeds: Iterable[Node], timeout: float, remap: Remap | None = None) -> None:
         self._seeds = tuple(seeds)
-        self._share = timeout / SHARE
+        self._timeout = timeout
         self._remap = remap
         self._map = SlotMap()
         self._stale = True
@@ -107,7 +117,7 @@ class ClusterRoute:
         return reply
 
     def _send(self, call: RedisCall[Reply], deadline: float) -> Journey[Any]:
-        tries = Tries(deadline, self._share)
+        tries = Tries(deadline, self._timeout)
         redirects, asking = 0, False
         target: Node | None = None
         while True:
@@ -141,7 +151,7 @@ class ClusterRoute:
 
     def _list(self, call: RedisCall[Reply], deadline: float) -> Journey[Any]:
         """Carry one step of a listing of all primaries; see `Walk`."""
-        tries = Tries(deadline, self._share)
+        tries = Tries(deadline, self._timeout)
         walk: Walk | None = call.walk
         while True:
             node = None
@@ -194,11 +204,13 @@ class ClusterRoute:
         self._rounds += 1
         first = self._rounds % len(known)
         nodes = dict.fromkeys((*self._adviser, *known[first:], *known[:first]))
+        longest = self._timeout / QUESTION_SHARE
+        failed: StoreUnavailable | None = None
         for node in nodes:
             try:
-                found = yield Hop(MAP, min(deadline, monotonic() + self._share), node)
+                found = yield Hop(MAP, min(deadline, monotonic() + longest), node)
             except StoreUnavailable as error:
-                failed = error
+                lost = error
                 continue
             if not found:
                 failed = StoreUnavailable(f"the cluster's node {node} knows of no slots")
@@ -211,7 +223,9 @@ class ClusterRoute:
             for gone in set(before.primaries) - set(self._map.primaries):
                 yield Leave(gone)
             return
-        raise failed
+        if failed:
+            raise failed
+        raise NobodyAnswersError(f"no node of the cluster answers: {lost}") from lost.__cause__
 
     def _node(self, host: str, port: int) -> Node:
         return Node(*(self._remap((host, port)) if self._remap else (host, port)))

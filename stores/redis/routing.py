@@ -25,8 +25,10 @@ Reply = TypeVar("Reply")
 
 PAUSE_SECONDS = (0.010, 0.100)
 """Between tries while a failover or a resharding goes on: the first, doubling up to the second."""
-SHARE = 8
-"""A try is worth while with an eighth of the timeout left; a question where to go may take one."""
+QUESTION_SHARE = 4
+"""A question where to go may take a quarter of the timeout, like connecting to where that is."""
+LEAST_SHARE = 8
+"""Another try is worth while with an eighth of the timeout left."""
 MOVING = re.compile(r"\b(READONLY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|LOADING|TRYAGAIN|MOVED|ASK)\b")
 """Codes with which a server refuses what another may take, now or soon (Redis docs: Sentinel
 clients, cluster specification)."""
@@ -76,6 +78,10 @@ class Route(Protocol):
         """Carry a call; raise only the StoreError family."""
 
 
+class NobodyAnswersError(StoreUnavailable):
+    """None of those who could tell where to go is there: nobody goes on trying."""
+
+
 class Direct:
     """The route where there is one server."""
 
@@ -96,13 +102,13 @@ class SentinelRoute:
     ) -> None:
         self._sentinels = list(sentinels)
         self._service = service
-        self._share = timeout / SHARE
+        self._timeout = timeout
         self._forced_ip = forced_ip
         self._primary: Node | None = None
         self._last: Node | None = None
 
     def carry(self, call: RedisCall[Reply], deadline: float) -> Journey[Reply]:
-        tries = Tries(deadline, self._share)
+        tries = Tries(deadline, self._timeout)
         while True:
             node = self._primary
             try:
@@ -128,15 +134,16 @@ class SentinelRoute:
 
     def _find(self, deadline: float) -> Journey[Node]:
         """Ask the Sentinels in turn. The first that answers is the first to be asked next time."""
-        question = primary_of(self._service)
+        question, longest = primary_of(self._service), self._timeout / QUESTION_SHARE
         for sentinel in tuple(self._sentinels):
             try:
-                found = yield Hop(question, min(deadline, monotonic() + self._share), sentinel)
+                found = yield Hop(question, min(deadline, monotonic() + longest), sentinel)
             except StoreUnavailable as error:
-                failed = error
+                failed = NobodyAnswersError(f"no Sentinel answers: {error}")
+                failed.__cause__ = error.__cause__
                 continue
             if found is None:
-                failed = StoreUnavailable(f"no Sentinel at {sentinel} for {self._service!r}")
+                failed = NobodyAnswersError(f"{sentinel} watches no service {self._service!r}")
                 continue
             self._sentinels = [sentinel, *(one for one in self._sentinels if one != sentinel)]
             host, port = found
@@ -151,9 +158,8 @@ class SentinelRoute:
 class Tries:
     """The tries of one call that was refused or could not be sent, until its deadline."""
 
-    def __init__(self, deadline: float, share: float) -> None:
-        self._deadline = deadline
-        self._share = share
+    def __init__(self, deadline: float, timeout: float) -> None:
+        self._latest = deadline - timeout / LEAST_SHARE
         self._pauses = pauses()
         self._refused_by: Node | None = None
         self._refusal: StoreUnavailable | None = None
@@ -166,7 +172,7 @@ class Tries:
     def again(self, node: Node | None, error: StoreUnavailable) -> Journey[None]:
         """Pause, or raise the error where another try is useless or too late."""
         pause = next(self._pauses)
-        late = monotonic() + pause + self._share > self._deadline
+        late = monotonic() + pause > self._latest
         if error is self._refusal or late or not may_go_elsewhere(error):
             raise error
         if "NOREPLICAS" in text_of(error.__cause__):
@@ -189,6 +195,8 @@ def may_go_elsewhere(error: StoreUnavailable) -> bool:
     Not where the server understood the call and refuses the user, or is merely busy.
     """
     cause, said = error.__cause__, text_of(error.__cause__)
+    if isinstance(error, NobodyAnswersError):
+        return False
     if isinstance(cause, exceptions.AuthenticationError | exceptions.NoPermissionError):
         return False
     if MOVING.search(said):

@@ -55,6 +55,9 @@ class PostgresReplica(Group):
     def power_cut(self) -> None:
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        return self._primary.server.url
+
     def replica_urls(self) -> list[str]:
         return [self._standby.server.url] if self._standby.up else []
 

@@ -30,6 +30,8 @@ PRIMARIES = ("primary1", "primary2", "primary3")
 REPLICAS = ("replica1", "replica2", "replica3")
 """Of the members as they start; a failover changes who is what."""
 SLOTS = 16384
+TIMEOUT, IMPATIENT_MS = "cluster-node-timeout", 300
+"""Silence after which a node takes another for dead: the row's is for busy machines."""
 MIGRATE_MS = 5000
 KEYS = 1000
 """Moved in one round."""
@@ -62,6 +64,9 @@ class RedisCluster(Group):
     def power_cut(self) -> None:
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        return self._at(self._primaries()[0]).server.url
+
     def replica_urls(self) -> list[str]:
         replicas = [self._at(node) for node in self._nodes() if node.primary_id]
         return [member.server.url for member in replicas if member.up]
@@ -69,7 +74,6 @@ class RedisCluster(Group):
     def fail_over(self, key: bytes = b"") -> None:
         slot = key_slot(key)
         old = self._owner(slot)
-        self._members.kill([self._at(old)])
 
         def fault() -> str:
             for member in self._up():
@@ -77,7 +81,9 @@ class RedisCluster(Group):
                     return f"to {member.name}, nobody has taken the place of {self._at(old).name}"
             return self._not_serving()
 
-        self._wait(fault)
+        with self._impatience():
+            self._members.kill([self._at(old)])
+            self._wait(fault)
 
     def heal(self) -> None:
         self.start()
@@ -124,6 +130,21 @@ class RedisCluster(Group):
         place = self._place_of[name]
         # The address that others are told, before anybody has connected and learnt it.
         return RedisMember(place, [*following(place.password), "cluster-announce-ip 127.0.0.1"])
+
+    @contextmanager
+    def _impatience(self) -> Iterator[None]:
+        """Let nodes take a silent one for dead soon, in the block."""
+        patience = self._cell.settings[TIMEOUT]
+        try:
+            self._set_patience(IMPATIENT_MS)
+            yield
+        finally:
+            self._set_patience(int(patience))
+
+    def _set_patience(self, milliseconds: int) -> None:
+        for member in self._up():
+            with control(member) as client:
+                client.config_set(TIMEOUT, milliseconds)
 
     def _form(self) -> None:
         """Share the slots, let everybody meet, and give each primary its replica."""

@@ -33,9 +33,15 @@ DATA = ("primary", "replica1", "replica2")
 """Of the members as they start; a failover changes who is what."""
 SENTINELS = ("sentinel1", "sentinel2", "sentinel3")
 QUORUM = 2
-DOWN_MS = 700
-"""Silence after which a sentinel takes a server for dead."""
+DOWN_MS, IMPATIENT_MS = 5000, 300
+"""Silence after which a sentinel takes a server for dead: a busy machine keeps silent for seconds.
+
+Impatient are only those that wait for the death of one, and only as many as have to agree: with
+one more, each could vote for itself.
+"""
 FAILOVER_MS = 2000
+AWAY = {"disconnected", "s_down", "o_down"}
+"""What a sentinel says of those that it does not reach."""
 
 
 class RedisSentinel(Group):
@@ -69,6 +75,10 @@ class RedisSentinel(Group):
         self._members.kill(self._sentinels())
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        self._find_primary()
+        return self._primary.server.url
+
     def replica_urls(self) -> list[str]:
         self._find_primary()
         return [member.server.url for member in self._replicas()]
@@ -76,8 +86,9 @@ class RedisSentinel(Group):
     def fail_over(self, key: bytes = b"") -> None:
         self._find_primary()
         self._wait(self._unaware)
-        self._members.kill([self._primary])
-        self._wait_for_another()
+        with self._impatience():
+            self._members.kill([self._primary])
+            self._wait_for_another()
 
     def heal(self) -> None:
         self._find_primary()
@@ -90,7 +101,8 @@ class RedisSentinel(Group):
         old = self._primary
         try:
             with kept_away(old, REPLICA, SENTINEL):
-                self._wait_for_another()
+                with self._impatience():
+                    self._wait_for_another()
                 yield old.server.url
         finally:
             self.heal()
@@ -170,6 +182,18 @@ class RedisSentinel(Group):
             _, port = client.sentinel_get_master_addr_by_name(SERVICE)
         return int(epoch), int(port)
 
+    @contextmanager
+    def _impatience(self) -> Iterator[None]:
+        """Let enough sentinels take a silent server for dead soon, in the block."""
+        impatient = self._sentinels()[:QUORUM]
+        try:
+            for sentinel in impatient:
+                _set_patience(sentinel, IMPATIENT_MS)
+            yield
+        finally:
+            for sentinel in impatient:
+                _set_patience(sentinel, DOWN_MS)
+
     def _wait_for_another(self) -> None:
         """Wait until another member than the primary is the primary to all sentinels."""
         old = self._primary
@@ -208,10 +232,14 @@ class RedisSentinel(Group):
                 primary = client.sentinel_master(SERVICE)
                 others = client.sentinel_sentinels(SERVICE)
                 replicas = client.sentinel_slaves(SERVICE)
-            if primary["flags"] != "master":
-                return f"{sentinel.name} says that the primary is {primary['flags']}"
-            if [other["flags"] for other in others] != ["sentinel"] * (len(SENTINELS) - 1):
-                return f"{sentinel.name} does not reach the other sentinels"
-            if {int(one["port"]) for one in replicas if one["flags"] == "slave"} != ports:
-                return f"{sentinel.name} does not reach the replicas"
+            for one in [primary, *others, *replicas]:
+                if AWAY & set(one["flags"].split(",")):
+                    return f"{sentinel.name} does not reach 127.0.0.1:{one['port']}"
+            if len(others) != len(SENTINELS) - 1 or {one["port"] for one in replicas} != ports:
+                return f"{sentinel.name} does not know all members"
         return ""
+
+
+def _set_patience(sentinel: Member, milliseconds: int) -> None:
+    with control(sentinel) as client:
+        client.sentinel_set(SERVICE, "down-after-milliseconds", milliseconds)

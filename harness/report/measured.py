@@ -1,0 +1,186 @@
+"""What was lost, beside what was promised: of one event in a cell, and summed over like cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.matrix import Cell, Matrix
+from harness.promises import EVENTS
+from harness.report.results import CellReport
+
+Figures = Mapping[str, Any]
+"""One measurement, as a contract noted it: its event, and what was seen of one store."""
+CLASSES = (
+    "kept all",
+    "refused writes",
+    "forgot expiring sessions",
+    "forgot any session",
+    "lost a tail",
+    "lost all",
+    "lost all, older too",
+)
+"""What can be seen of an event, from the mildest to the worst."""
+
+
+def outcome_class(seen: Figures) -> str:
+    """Return which of `CLASSES` a measurement shows."""
+    if seen.get("forgotten_lasting"):
+        return "forgot any session"
+    if seen.get("forgotten_expiring"):
+        return "forgot expiring sessions"
+    if seen.get("lost", 0) and seen["lost"] >= seen.get("acknowledged", 0):
+        return "lost all, older too" if seen.get("older_lost") else "lost all"
+    if seen.get("lost", 0) or seen.get("older_lost"):
+        return "lost a tail"
+    return "refused writes" if seen.get("refused") else "kept all"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One event of one cell, or of several that promise the same for the same reason."""
+
+    promise: str
+    seen: tuple[Figures, ...]
+    events: int
+    """How often it happened. Several stores may have been measured in one happening."""
+
+    def total(self, name: str) -> int:
+        """Add a figure up."""
+        return sum(int(seen.get(name, 0)) for seen in self.seen)
+
+    @property
+    def worst(self) -> Figures:
+        """The measurement with the greatest loss."""
+        return max(self.seen, key=lambda seen: (_rank(seen), *_loss(seen)))
+
+    @property
+    def outcome(self) -> str:
+        """The worst class that was seen."""
+        return outcome_class(self.worst)
+
+    @property
+    def worst_seconds(self) -> float:
+        """The age of the oldest write that was lost in any of the events."""
+        return max(float(seen.get("lost_seconds", 0)) for seen in self.seen)
+
+    def said(self) -> str:
+        """Return what was lost, in a few words."""
+        lost, of = self.total("lost"), self.total("acknowledged")
+        if self.outcome in {"lost a tail", "lost all", "lost all, older too"}:
+            share = "all" if lost == of else f"{lost} of"
+            return f"{share} {of}, up to {self.worst_seconds:.2f} s"
+        return (
+            f"{lost} of {of}" if self.outcome == "kept all" else f"{self.outcome}: {lost} of {of}"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as matrix.json has it."""
+        return {
+            "promise": self.promise,
+            "events": self.events,
+            "acknowledged": self.total("acknowledged"),
+            "lost": self.total("lost"),
+            "lost_seconds": self.worst_seconds,
+            "outcome": self.outcome,
+            "outcomes": dict(Counter(outcome_class(seen) for seen in self.seen)),
+            "worst": dict(self.worst),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """An event, over the cells of an image that agree in the axes that promises depend on."""
+
+    image: str
+    values: Mapping[str, str]
+    event: str
+    cells: int
+    measured: Measured
+
+    @property
+    def row(self) -> str:
+        """The axis values, for people."""
+        return ", ".join(self.values.values()) or "all rows"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as matrix.json has it."""
+        place = {"image": self.image, "values": dict(self.values), "event": self.event}
+        return {**place, "cells": self.cells, **self.measured.plain()}
+
+
+def measured(matrix: Matrix, report: CellReport, event: str) -> Measured | None:
+    """Return what a cell measured of an event, None where it measured nothing."""
+    promise = matrix.cells[report.cell].promises.get(event)
+    seen = tuple(m for result in report.results for m in result.measured if m["event"] == event)
+    if not seen or promise is None:
+        return None
+    return Measured(str(promise), seen, _happenings(seen))
+
+
+def sums(matrix: Matrix, reports: Sequence[CellReport]) -> list[Sum]:
+    """Return the sums of every event that was measured, in the matrix's order."""
+    found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Measured]] = {}
+    for event in EVENTS:
+        axes = {family: _deciding(cells, event) for family, cells in _families(matrix)}
+        for report in reports:
+            one, cell = measured(matrix, report, event), matrix.cells[report.cell]
+            if one is not None:
+                values = tuple((axis, cell.values[axis]) for axis in axes[tuple(cell.values)])
+                found.setdefault((event, cell.image.name, values), []).append(one)
+    return [
+        Sum(image, dict(values), event, len(every), _joined(every))
+        for (event, image, values), every in found.items()
+    ]
+
+
+def neighbours(cells: Iterable[Cell], axis: str) -> Iterator[tuple[Cell, Cell]]:
+    """Yield each two cells of one image that differ in the axis alone."""
+    alike: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        others = tuple(value for name, value in cell.values.items() if name != axis)
+        for before in alike.setdefault((cell.image.name, others), []):
+            yield before, cell
+        alike[cell.image.name, others].append(cell)
+
+
+def _families(matrix: Matrix) -> Iterator[tuple[tuple[str, ...], list[Cell]]]:
+    """Yield the cells that have the same axes."""
+    found: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in matrix.cells.values():
+        found.setdefault(tuple(cell.values), []).append(cell)
+    yield from found.items()
+
+
+def _deciding(cells: list[Cell], event: str) -> list[str]:
+    """Return the axes that decide what is promised for an event; if none does, for any event."""
+    for events in ([event], list(EVENTS)):
+        axes = [
+            axis
+            for axis in cells[0].values
+            for one, other in neighbours(cells, axis)
+            if any(one.promises.get(name) != other.promises.get(name) for name in events)
+        ]
+        if axes:
+            return list(dict.fromkeys(axes))
+    return []
+
+
+def _joined(every: list[Measured]) -> Measured:
+    seen = tuple(one for measured in every for one in measured.seen)
+    return Measured(every[0].promise, seen, sum(measured.events for measured in every))
+
+
+def _happenings(seen: tuple[Figures, ...]) -> int:
+    numbers = {one["happening"] for one in seen if "happening" in one}
+    return len(numbers) + sum("happening" not in one for one in seen)
+
+
+def _rank(seen: Figures) -> int:
+    return CLASSES.index(outcome_class(seen))
+
+
+def _loss(seen: Figures) -> tuple[int, float]:
+    return int(seen.get("lost", 0)), float(seen.get("lost_seconds", 0))
