@@ -26,7 +26,7 @@ from stores.interface import MemoryStore, Message, StoredMessage
 
 pytestmark = needs("replica_lag")
 
-BY_REPLICAS = "replicas"
+BY_REPLICAS = "replica_reads"
 """The way to construct a store whose reads may be answered by replicas; without it none are."""
 SESSION = "one"
 READS = {"get_history", "load_context", "load_session", "get_ttl", "iter_sessions"}
@@ -343,7 +343,7 @@ def test_reads_stay_right_when_a_replica_takes_over(
     assert not taken_over[store_row.name], "what was read or raised instead"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def taken_over(
     openings: Openings, store_rows: list[Store], topology: Topology, loop: LoopThread
 ) -> dict[str, list[Outcome]]:

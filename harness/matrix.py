@@ -47,7 +47,8 @@ class Image:
 class Store:
     """A store under test. ``factory`` is ``package.module:callable``.
 
-    ``ways`` are factories of the same store that construct it in other ways, by their names.
+    ``ways`` are factories of the same store that construct it in other ways, by their names. One
+    that is named for a capability is a way only where the cell has that.
     """
 
     name: str
@@ -57,6 +58,10 @@ class Store:
     requires: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
     ways: Mapping[str, str] = field(default_factory=dict)
+
+    def ways_in(self, cell: Cell) -> dict[str, str]:
+        """Return the ways to construct it in a cell."""
+        return {name: factory for name, factory in self.ways.items() if name not in cell.lacks}
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +367,7 @@ CAPABILITIES = {
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "failover": "another server takes over where the one that takes writes is gone",
     "split_brain": "a server can be cut off from its group while clients still reach it",
+    "refusal_alone": "a primary that is cut off from its replicas can be told to refuse writes",
     "replica_lag": "servers that only answer reads can fall behind",
     "replica_reads": "the store's reads may be answered by servers that only answer reads",
     "resharding": "sessions can move from one server to another while they are used",
