@@ -161,8 +161,9 @@ def break_under_load(
 ) -> dict[str, Outage]:
     """Write with every store for some seconds, let the event happen, start the server, and look.
 
-    ``goes_on`` says that another server takes over: a call that is under way as the event begins
-    may be answered by it, and so say nothing of what the old one had acknowledged.
+    ``goes_on`` says that the event ends with a server that serves, another one perhaps: a call
+    that is under way as it begins may be answered by that one, and so say nothing of what was
+    acknowledged before.
     """
     part = part_of(stores)
     outages = {
@@ -230,7 +231,7 @@ def _writer(
                 answered = store.append_messages(session_id, messages)
                 if begun.is_set():
                     life.later = ids
-                    raise OutcomeUnknown("answered by whoever has taken over")
+                    raise OutcomeUnknown("answered by whoever serves after the event")
                 stored = answered
                 call.acknowledged(message.position for message in stored)
             if not stored:

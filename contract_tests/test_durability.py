@@ -65,16 +65,19 @@ def every_outage(
                 opened = openings(f"{event}-{number}")
                 stores = open_all(stack, opened, software, loop)
                 happens, start = partial(let_happen, event, server), server.start
-                goes_on = event == "failover"
-                if goes_on:
+                # Stores of a group wait until another server has taken over, or one is back.
+                goes_on = isinstance(server, Topology)
+                if isinstance(server, Topology):
+                    happens, start = partial(_come_back_from, event, server), server.heal
+                if event == "failover":
                     assert isinstance(server, Topology)
                     takeover = Takeover(stack, store_rows, opened, stores, loop)
-                    happens, start = partial(takeover.happen, server), server.heal
+                    happens = partial(takeover.happen, server)
                 attest(cell, software, server)  # a start undoes what was changed meanwhile
                 outage = break_under_load(
                     stores, happens, start, seed, load_seconds(promise), goes_on=goes_on
                 )
-                if goes_on:
+                if event == "failover":
                     for (name, way), write in takeover.writes.items():
                         outage[name].taken_over = {**outage[name].taken_over, way: write}
                 for name, one in stopped.items():
@@ -91,6 +94,12 @@ def outages(
 ) -> list[Outage]:
     """What each time that the event happened left of this store's sessions."""
     return [outage[store_row.name] for outage in every_outage(event)]
+
+
+def _come_back_from(event: str, server: Topology) -> None:
+    """Let an event happen to all servers of a group, and start them again."""
+    let_happen(event, server)
+    server.start()
 
 
 def lives(outages: list[Outage]) -> dict[str, Life]:

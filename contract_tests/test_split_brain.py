@@ -54,7 +54,7 @@ class Split:
 
 @pytest.fixture(scope="session")
 def splits(
-    openings: Openings, software: Backend, server: Server, cell: Cell, loop: LoopThread
+    openings: Openings, software: Backend, server: Server, loop: LoopThread
 ) -> Iterator[dict[str, Split]]:
     """Split the group once, with the stores of all adapters on both sides."""
     assert isinstance(server, Topology)
@@ -71,10 +71,9 @@ def splits(
             for name, split in found.items():
                 alone = replace(opened[name], url=old_url, options={"timeout": HASTE})
                 split.old = ending.enter_context(alone.open(loop))
-            if "refusal_alone" not in cell.lacks:
-                with server.requiring_replicas():
-                    for split in found.values():
-                        _write_refused(split)
+            with server.requiring_replicas():
+                for split in found.values():
+                    _write_refused(split)
             for split in found.values():
                 _write_in_vain(split)
             now = time.monotonic_ns()
@@ -106,7 +105,6 @@ def _write_in_vain(split: Split) -> None:
 
 
 @contract("top-1")
-@needs("refusal_alone")
 def test_a_primary_that_wants_replicas_refuses_when_it_is_alone(split: Split) -> None:
     """Cut off from its replicas, a primary that is to have some refuses writes, as not applied.
 
@@ -119,7 +117,6 @@ def test_a_primary_that_wants_replicas_refuses_when_it_is_alone(split: Split) ->
 
 
 @contract("top-1")
-@needs("refusal_alone")
 def test_a_store_leaves_a_primary_that_refuses_for_the_new_one(split: Split) -> None:
     """A store that knows the group goes to the new primary when the old one refuses its writes.
 

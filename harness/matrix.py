@@ -367,7 +367,6 @@ CAPABILITIES = {
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "failover": "another server takes over where the one that takes writes is gone",
     "split_brain": "a server can be cut off from its group while clients still reach it",
-    "refusal_alone": "a primary that is cut off from its replicas can be told to refuse writes",
     "replica_lag": "servers that only answer reads can fall behind",
     "replica_reads": "the store's reads may be answered by servers that only answer reads",
     "resharding": "sessions can move from one server to another while they are used",
