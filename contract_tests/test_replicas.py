@@ -26,7 +26,7 @@ from stores.interface import MemoryStore, Message, StoredMessage
 
 pytestmark = needs("replica_lag")
 
-BY_REPLICAS = "replicas"
+BY_REPLICAS = "replica_reads"
 """The way to construct a store whose reads may be answered by replicas; without it none are."""
 SESSION = "one"
 READS = {"get_history", "load_context", "load_session", "get_ttl", "iter_sessions"}
@@ -64,9 +64,14 @@ def reader(open_reader: OpenReader) -> MemoryStore:
     store = open_reader()
     store.append_messages(SESSION, turn("known", 1, 2))
     store.save_context(SESSION, {"known": True})
+    know(store)
+    return store
+
+
+def know(store: MemoryStore) -> None:
+    """Let a store read until it knows the replicas."""
     for _ in range(ROUNDS // 10):
         assert store.load_session(SESSION) is not None
-    return store
 
 
 def seen(store: MemoryStore) -> dict[str, Any]:
@@ -105,8 +110,13 @@ def test_a_store_sees_its_own_writes_while_replicas_lag(
         values.append(value)
         return {"updated": True}
 
+    def read_on() -> None:
+        for _ in range(ROUNDS):
+            assert reader.get_history(SESSION) == history, "while the replicas catch up"
+
     values: list[dict[str, Any]] = []
-    with topology.lagging():
+    with ExitStack() as lag:
+        lag.enter_context(topology.lagging())
         history = before["get_history"] + reader.append_messages(SESSION, turn("mine", 1, 2))
         check("an append", get_history=history, load_session=history)
         reader.save_context(SESSION, {"saved": True})
@@ -125,47 +135,52 @@ def test_a_store_sees_its_own_writes_while_replicas_lag(
         with pytest.raises(NoSuchSession):
             reader.get_ttl(SESSION)
         history = reader.append_messages(SESSION, turn("anew", 1, 2))
-    for _ in range(ROUNDS):
-        assert reader.get_history(SESSION) == history, "while the replicas catch up"
+        together([lag.close, read_on])
 
 
 @contract("top-3")
 @needs("history", "context", "lock")
 def test_no_read_goes_back_behind_what_a_call_told(
-    reader: MemoryStore, store: MemoryStore, topology: Topology
+    open_reader: OpenReader, store: MemoryStore, topology: Topology
 ) -> None:
     """What a store was told once, by a read or by any other call, no later read takes back.
 
     Others write here. Look for places in the log that are noted after writes alone: a refused
     save, a lock that others held, and the read of update_context tell of newer data too.
     """
+    store.append_messages(SESSION, turn("known", 1, 2))
+    store.save_context(SESSION, {"others": 0})
+    saving, updating, locking, repeating, reading = readers = [open_reader() for _ in range(5)]
+    topology.heal()
+    for reader in readers:
+        know(reader)
     with topology.lagging():
         version = store.save_context(SESSION, {"others": 1})
         with pytest.raises(Conflict):
-            reader.save_context(SESSION, {"mine": 1}, if_version=1)
-        context = reader.load_context(SESSION)
+            saving.save_context(SESSION, {"mine": 1}, if_version=1)
+        context = saving.load_context(SESSION)
         assert context is not None
         assert context.version == version, "after a refused save"
-    with topology.lagging():
-        store.save_context(SESSION, {"others": 2})
+
         with pytest.raises(ZeroDivisionError):
-            reader.update_context(SESSION, lambda value: {"never": value["others"] / 0})
-        context = reader.load_context(SESSION)
+            updating.update_context(SESSION, lambda value: {"never": value["others"] / 0})
+        context = updating.load_context(SESSION)
         assert context is not None
-        assert context.value == {"others": 2}, "after the read of an update"
-    with topology.lagging():
+        assert context.value == {"others": 1}, "after the read of an update"
+
         with store.lock(SESSION, lease=30, wait=5):
             last = store.append_message(SESSION, Message("user", "locked"))
-        with reader.lock(SESSION, lease=30, wait=5):
-            assert reader.get_history(SESSION, 1) == [last], "after taking a lock that others held"
-    with topology.lagging():
+        with locking.lock(SESSION, lease=30, wait=5):
+            found = locking.get_history(SESSION, 1)
+            assert found == [last], "after taking a lock that others held"
+
         last = store.append_message(SESSION, Message("user", "repeated", id="repeated"))
-        assert reader.append_message(SESSION, last.message) == last
-        assert reader.get_history(SESSION, 1) == [last], "after an append that was known"
+        assert repeating.append_message(SESSION, last.message) == last
+        assert repeating.get_history(SESSION, 1) == [last], "after an append that was known"
     positions = []
     for number in range(ROUNDS // 2):
         store.append_message(SESSION, Message("user", f"{number}"))
-        positions += [reader.get_history(SESSION, 1)[0].position for _ in range(2)]
+        positions += [reading.get_history(SESSION, 1)[0].position for _ in range(2)]
     assert positions == sorted(positions)
 
 
@@ -339,7 +354,7 @@ def test_reads_stay_right_when_a_replica_takes_over(
     assert not taken_over[store_row.name], "what was read or raised instead"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def taken_over(
     openings: Openings, store_rows: list[Store], topology: Topology, loop: LoopThread
 ) -> dict[str, list[Outcome]]:
