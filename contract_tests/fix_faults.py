@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
+from harness.backends.redis_groups import is_group
 from harness.faces import LoopThread
-from harness.faults import FaultProxy, address_of
+from harness.faults import FaultProxy, address_of, addresses_of
+from harness.faults.doors import Address
 from harness.servers import Server
-from harness.servers.topology import primary_url
+from harness.servers.topology import Topology, primary_url
 
 
 class Proxied(NamedTuple):
@@ -35,7 +37,7 @@ def new_proxied(server: Server, _network: LoopThread) -> Iterator[Callable[[], P
     with ExitStack() as proxies:
 
         def new() -> Proxied:
-            proxy = FaultProxy(lambda: address_of(primary_url(server)), _network)
+            proxy = FaultProxy(_upstream(server), _network)
             proxies.enter_context(closing(proxy))
             return Proxied(proxy, proxy.url(server.url))
 
@@ -46,3 +48,15 @@ def new_proxied(server: Server, _network: LoopThread) -> Iterator[Callable[[], P
 def proxied(new_proxied: Callable[[], Proxied]) -> Proxied:
     """Stand between a store and its server: ``open_store(url=proxied.url, timeout=…)``."""
     return new_proxied()
+
+
+def _upstream(server: Server) -> Callable[[], Address] | list[Address]:
+    """Return what a proxy is to stand before.
+
+    All members of a group whose clients are told by its servers where to go; elsewhere the one
+    that takes writes.
+    """
+    if is_group(server.url) and isinstance(server, Topology):
+        members = [address_of(url) for url in server.member_urls().values()]
+        return list(dict.fromkeys([*addresses_of(server.url), *members]))
+    return lambda: address_of(primary_url(server))
