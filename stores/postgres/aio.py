@@ -131,7 +131,7 @@ class AsyncPostgresStore(AsyncStore):
 
     async def _ask_primary(self, call: PostgresCall[Any], deadline: float) -> Sequence[Row]:
         try:
-            loan = await self._lender.take(deadline)
+            loan = await self._lender.take(deadline, writes=not call.reads)
         except (psycopg.Error, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:

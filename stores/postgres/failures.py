@@ -14,6 +14,7 @@ from stores.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from stores.postgres.pool import is_standby
 from stores.postgres.statements import PostgresCall
 
 FULL: Final = frozenset({"53100", "53200"})
@@ -77,9 +78,9 @@ def misplaced(error: psycopg.Error) -> bool:
 def check_takes_writes(pgconn: PGconn, call: PostgresCall[Any]) -> None:
     """Raise psycopg.Error if the call writes and the connection's server is known as a standby.
 
-    Postgres tells its clients when that changes. What a lock only reads on a standby may be old.
+    The server would refuse it too, but for a lock that is held: there it tells who held it once.
     """
-    if not call.reads and pgconn.parameter_status(b"in_hot_standby") == b"on":
+    if not call.reads and is_standby(pgconn):
         raise psycopg.errors.ReadOnlySqlTransaction("the server is a standby: it takes no writes")
 
 

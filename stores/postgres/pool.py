@@ -121,3 +121,11 @@ def is_quiet(pgconn: PGconn) -> bool:
         return not poll.poll(0)
     except (psycopg.Error, OSError):
         return False
+
+
+def is_standby(pgconn: PGconn) -> bool:
+    """Say whether the server has told that it takes no writes. It tells when that changes.
+
+    What it has told since the last call is not known yet: a connection may be judged too hard.
+    """
+    return pgconn.parameter_status(b"in_hot_standby") == b"on"

@@ -164,7 +164,7 @@ class PostgresStore(SyncStore):
 
     def _ask_primary(self, call: PostgresCall[Any], deadline: float) -> Sequence[Row]:
         try:
-            loan = self._lender.take(deadline)
+            loan = self._lender.take(deadline, writes=not call.reads)
         except (psycopg.Error, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
