@@ -1,61 +1,34 @@
-"""top: servers that only answer reads, which may lag, fail, or take over."""
+"""top: servers that only answer reads, and may lag or fail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import pytest
 
-from contract_tests.calls import LATE, Outcome, answer, attempt, calls_of
-from contract_tests.fix_faults import Proxied
-from contract_tests.fix_stores import BY_URL, Openings, OpenStore
+from contract_tests.calls import LATE, READS, answer, attempt, calls_of
+from contract_tests.fix_replicas import BY_REPLICAS, Between, OpenReader
+from contract_tests.fix_stores import OpenStore
 from contract_tests.workload import turn
 from harness.contracts import contract, needs
 from harness.crowd import together
-from harness.faces import LoopThread
-from harness.faults import FaultProxy, address_of
+from harness.faults import FaultProxy
 from harness.matrix import Store
-from harness.servers import Server
 from harness.servers.topology import Topology
 from stores.errors import Conflict, NoSuchSession, StoreUnavailable
-from stores.interface import MemoryStore, Message, StoredMessage
+from stores.interface import MemoryStore, Message
 
 pytestmark = needs("replica_lag")
 
-BY_REPLICAS = "replica_reads"
-"""The way to construct a store whose reads may be answered by replicas; without it none are."""
 SESSION = "one"
-READS = {"get_history", "load_context", "load_session", "get_ttl", "iter_sessions"}
 TIMEOUT = 2.0
 """Seconds: a silent replica costs a part of it, and the primary must still be asked in time."""
 READINGS = 8
 """Reads that together take less than the timeout: no more than one or two wait for a replica."""
 ROUNDS = 100
-
-
-@pytest.fixture(scope="session")
-def topology(server: Server) -> Topology:
-    """The cell's servers, some of which only answer reads."""
-    assert isinstance(server, Topology)
-    return server
-
-
-class OpenReader(Protocol):
-    """Opens a store whose reads may be answered by replicas, if it can be opened so."""
-
-    def __call__(self, **options: Any) -> MemoryStore: ...
-
-
-@pytest.fixture
-def open_reader(open_store: OpenStore, topology: Topology, ways: list[str]) -> OpenReader:
-    """Open stores of the adapter under test with reads on the replicas."""
-    if BY_REPLICAS not in ways:
-        return open_store
-    return partial(open_store, way=BY_REPLICAS, replicas=topology.replica_urls())
 
 
 @pytest.fixture
@@ -184,39 +157,6 @@ def test_no_read_goes_back_behind_what_a_call_told(
     assert positions == sorted(positions)
 
 
-class Between(NamedTuple):
-    """Proxies before the primary and before each replica."""
-
-    primary: Proxied
-    replicas: list[Proxied]
-
-    @property
-    def replica_urls(self) -> list[str]:
-        """The URLs that lead through the proxies."""
-        return [replica.url for replica in self.replicas]
-
-
-@pytest.fixture
-def new_between(topology: Topology, loop: LoopThread) -> Iterator[Callable[[], Between]]:
-    """Make proxies, so that stores have faults of their own at the same time."""
-    with ExitStack() as proxies:
-
-        def proxied(url: str) -> Proxied:
-            proxy = FaultProxy(partial(address_of, url), loop)
-            return Proxied(proxies.enter_context(closing(proxy)), proxy.url(url))
-
-        def new() -> Between:
-            replicas = [proxied(url) for url in topology.replica_urls()]
-            return Between(proxied(_primary_url(topology)), replicas)
-
-        yield new
-
-
-def _primary_url(topology: Topology) -> str:
-    (primary,) = set(topology.member_urls().values()) - set(topology.replica_urls())
-    return primary
-
-
 @contract("top-3")
 @needs("replica_reads", "history", "context", "sessions", "ttl")
 def test_replicas_in_step_answer_the_reads_and_nothing_else(
@@ -289,113 +229,3 @@ def test_a_replica_that_is_gone_changes_no_answer(
         assert len(store.get_history(fault)) == 2 + READINGS, fault
 
     together([partial(outlive, fault) for fault in faults])
-
-
-@contract("lock-5")
-@needs("history", "context", "lock")
-def test_a_replica_alone_takes_no_write_and_no_lock(
-    open_store: OpenStore, store: MemoryStore, store_row: Store, topology: Topology
-) -> None:
-    """At a replica's own address every write and lock is refused; reads are right, or refused.
-
-    A lock on a replica would exclude nobody. Look for a lock whose holder is only looked up
-    there, where it may be out of date.
-    """
-    history = store.append_messages(SESSION, turn("known", 1, 2))
-    topology.heal()
-    for url in topology.replica_urls():
-        alone = open_store(url=url, way=BY_URL)
-        for name, call in calls_of(store_row).items():
-            outcome = attempt(call.make, alone, SESSION)
-            if name not in READS and name != "ping":
-                assert not outcome.fault(StoreUnavailable), f"{name}: {outcome}"
-        outcome = attempt(alone.get_history, SESSION)
-        assert outcome.result == history or isinstance(outcome.error, StoreUnavailable)
-        with store.lock(SESSION, lease=30, wait=5):
-            topology.heal()
-            outcome = attempt(calls_of(store_row)["lock"].make, alone, SESSION)
-            assert not outcome.fault(StoreUnavailable), f"a lock that another holds: {outcome}"
-    assert store.get_history(SESSION) == history
-
-
-@contract("top-1")
-@needs("replica_reads", "history")
-def test_an_address_that_led_to_a_replica_leads_to_the_primary_again(
-    topology: Topology, loop: LoopThread, open_store: OpenStore, ways: list[str]
-) -> None:
-    """Where a store's one address led to a replica, the next call finds the primary there.
-
-    As behind a load balancer, or a name that moves. What a replica refuses was not applied. Look
-    for its connection, which works but takes no writes, and goes back to the pool.
-    """
-    leads_to = replica = topology.replica_urls()[0]
-    with closing(FaultProxy(lambda: address_of(leads_to), loop)) as proxy:
-        stores = {way: open_store(way=way, url=proxy.url(replica)) for way in ways}
-        for way, store in stores.items():
-            together([partial(attempt, store.get_history, way)] * 2)
-            refused = attempt(store.append_message, way, Message("user", "refused"))
-            assert not refused.fault(StoreUnavailable), f"{way}: {refused}"
-        leads_to = _primary_url(topology)
-        for way, store in stores.items():
-            assert store.append_message(way, Message("user", "taken")).position == 1, way
-            assert len(store.get_history(way)) == 1, way
-
-
-@contract("top-3")
-@needs("history", "failover")
-def test_reads_stay_right_when_a_replica_takes_over(
-    taken_over: dict[str, list[Outcome]], store_row: Store
-) -> None:
-    """When a replica is promoted the store goes on, and still sees each of its writes at once.
-
-    Without a new store. Look for a server that still follows the old primary, or was it, and
-    whose place in the log is higher than the new primary's.
-    """
-    assert not taken_over[store_row.name], "what was read or raised instead"
-
-
-@pytest.fixture(scope="session")
-def taken_over(
-    openings: Openings, store_rows: list[Store], topology: Topology, loop: LoopThread
-) -> dict[str, list[Outcome]]:
-    """Let a replica take over, once for all stores; return what each of them was told wrong."""
-    with ExitStack() as ending:
-        stores: dict[str, tuple[MemoryStore, list[StoredMessage], list[Outcome]]] = {}
-        for row in store_rows:
-            opening = openings("taken over")[row.name]
-            if BY_REPLICAS in row.ways:
-                options = {**opening.options, "replicas": list(topology.member_urls().values())}
-                opening = replace(opening, factory=row.ways[BY_REPLICAS], options=options)
-            stores[row.name] = ending.enter_context(opening.open(loop)), [], []
-
-        def use_all() -> None:
-            for one in stores.values():
-                _write_and_read(*one)
-
-        use_all()
-        topology.heal()
-        topology.fail_over()
-        try:
-            use_all()
-        finally:
-            topology.heal()
-        use_all()
-        for store, _, _ in stores.values():
-            store.delete_session(SESSION)
-    return {name: wrong for name, (_, _, wrong) in stores.items()}
-
-
-def _write_and_read(store: MemoryStore, known: list[StoredMessage], wrong: list[Outcome]) -> None:
-    """Append and read in turn; remember what was acknowledged, and what was wrong."""
-    for number in range(10):
-        message = Message("user", f"{number}")
-        written = answer(store.append_message, SESSION, message)
-        if written.unknown:  # its connection was lost
-            written = answer(store.append_message, SESSION, message)
-        if written.error:
-            wrong.append(written)
-            return
-        known.append(written.result)
-        read = answer(store.get_history, SESSION)
-        if read.result != known:
-            wrong.append(read)
