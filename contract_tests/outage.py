@@ -104,7 +104,7 @@ class Outage:
     seen_ns: int = 0
     """Before the first TTL was read that is left."""
     first_call: StoreError | None = None
-    """What the store's first call after the event raised; None if it answered."""
+    """What the first of the store's calls after the event that did not work has raised."""
     next_token: int = 0
     old_token_refused: bool = False
     taken_over: Mapping[str, Outcome] = field(default_factory=dict)
@@ -199,7 +199,10 @@ def break_under_load(
         outage.began_ns = began
         if goes_on:
             outage.down_ns = ended
-        _look(outage)
+        try:
+            _look(outage)
+        except StoreError as error:
+            outage.first_call = outage.first_call or error
     return outages
 
 

@@ -60,7 +60,7 @@ def every_outage(
                 return done[event]
             promise, seed = cell.promises[event], pytestconfig.stash[SEED]
             stopped = {} if event == "restart" else of("restart")[0]
-            done[event] = []
+            outages = []
             for number in range(times(event, promise)):
                 opened = openings(f"{event}-{number}")
                 stores = open_all(stack, opened, software, loop)
@@ -82,8 +82,9 @@ def every_outage(
                         outage[name].taken_over = {**outage[name].taken_over, way: write}
                 for name, one in stopped.items():
                     outage[name].older_lost = one.gone()
-                done[event].append(outage)
-            return done[event]
+                outages.append(outage)
+            done[event] = outages
+            return outages
 
         yield of
 
