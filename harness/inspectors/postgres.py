@@ -251,8 +251,8 @@ class PostgresInspector:
             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
 
-    def clients(self) -> int:
-        return len(self._others())
+    def clients(self) -> list[int]:
+        return [len(self._others())]
 
     def open_transactions(self) -> int:
         ((count,),) = self._rows(

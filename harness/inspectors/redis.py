@@ -198,8 +198,8 @@ class RedisInspector:
                 with suppress(exceptions.ResponseError):  # it has left by itself
                     node.client_kill(client["addr"])
 
-    def clients(self) -> int:
-        return sum(len(self._others(node)) for node in self._nodes())
+    def clients(self) -> list[int]:
+        return [len(self._others(node)) for node in self._nodes()]
 
     def open_transactions(self) -> int:
         raise NotImplementedError("matrix.toml says that Redis lacks open_transactions")

@@ -77,7 +77,10 @@ class DockerServer:
         place: Place | None = None,
         origin: DockerServer | None = None,
     ) -> None:
-        """Make a server of a cell; given a place, it is there in the network of this machine."""
+        """Make a server of a cell; given a place, it is there in the network of this machine.
+
+        Given an origin, it starts with a copy of that server's data.
+        """
         self._cell = cell
         self._backend = backend
         self._registry = registry

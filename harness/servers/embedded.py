@@ -54,7 +54,10 @@ class EmbeddedServer:
         place: Place | None = None,
         origin: EmbeddedServer | None = None,
     ) -> None:
-        """Make a server of a cell, at a place of its own choice unless it is given one."""
+        """Make a server of a cell, at a place of its own choice unless it is given one.
+
+        Given an origin, it starts with a copy of that server's data.
+        """
         self._cell = cell
         self._backend = backend
         program = backend.find_program(cell.image.version)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from time import monotonic
 from typing import Any
 
 import psycopg
-from psycopg import generators
+from psycopg import pq
 from psycopg._conninfo_attempts import conninfo_attempts
 from psycopg._conninfo_attempts_async import conninfo_attempts_async
 from psycopg._conninfo_utils import split_attempts
+from psycopg.abc import PQGenConn
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGconn
-from psycopg.waiting import wait_conn, wait_conn_async
+from psycopg.waiting import Wait, wait_conn, wait_conn_async
 
 MAX_RECORD_BYTES = 1024 * 1024
 """Longest encoded message or context: far below Postgres's own limit of 1 GiB a value."""
@@ -117,9 +119,9 @@ def connect(settings: ConnectionSettings, seconds: float) -> PGconn:
     faults: list[psycopg.Error] = []
     for left, attempt in _counted(attempts):
         share = max(0.001, (give_up - monotonic()) / left)
-        conninfo = make_conninfo("", **attempt)
         try:
-            pgconn: PGconn = wait_conn(generators.connect(conninfo), CHECK_INTERVAL, share)
+            with closing(_connecting(attempt)) as made:
+                pgconn: PGconn = wait_conn(made, CHECK_INTERVAL, share)
         except psycopg.Error as error:
             faults.append(error)
         else:
@@ -136,17 +138,44 @@ async def connect_async(settings: ConnectionSettings, seconds: float) -> PGconn:
         attempts = settings.sort(await conninfo_attempts_async(settings.parameters))
         for left, attempt in _counted(attempts):
             share = max(0.001, (give_up - monotonic()) / left)
-            conninfo = make_conninfo("", **attempt)
             try:
-                pgconn: PGconn = await wait_conn_async(
-                    generators.connect(conninfo), CHECK_INTERVAL, share
-                )
+                with closing(_connecting(attempt)) as made:
+                    pgconn: PGconn = await wait_conn_async(made, CHECK_INTERVAL, share)
             except psycopg.Error as error:
                 faults.append(error)
             else:
                 settings.found(attempt)
                 return pgconn
     raise _all_failed(faults)
+
+
+def _connecting(attempt: Mapping[str, Any]) -> PQGenConn[PGconn]:
+    """Connect, for psycopg's wait functions; closed half-way, close the half-made connection.
+
+    psycopg's own generator leaves that to the garbage collector, and so to whoever keeps the
+    error: the server has the connection as long.
+    """
+    pgconn = pq.PGconn.connect_start(make_conninfo("", **attempt).encode())
+    try:
+        yield from _polled(pgconn)
+    except BaseException:
+        pgconn.finish()
+        raise
+    pgconn.nonblocking = 1
+    return pgconn
+
+
+def _polled(pgconn: PGconn) -> PQGenConn[None]:
+    while pgconn.status != pq.ConnStatus.BAD:
+        status = pgconn.connect_poll()
+        if status == pq.PollingStatus.OK:
+            return
+        if status == pq.PollingStatus.FAILED:
+            break
+        wait = Wait.R if status == pq.PollingStatus.READING else Wait.W
+        while not (yield pgconn.socket, wait):
+            pass
+    raise psycopg.OperationalError(f"connection failed: {pgconn.get_error_message()}")
 
 
 def _counted(attempts: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:

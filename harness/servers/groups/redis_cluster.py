@@ -30,8 +30,6 @@ PRIMARIES = ("primary1", "primary2", "primary3")
 REPLICAS = ("replica1", "replica2", "replica3")
 """Of the members as they start; a failover changes who is what."""
 SLOTS = 16384
-TIMEOUT, IMPATIENT_MS = "cluster-node-timeout", 300
-"""Silence after which a node takes another for dead: the row's is for busy machines."""
 MIGRATE_MS = 5000
 KEYS = 1000
 """Moved in one round."""
@@ -65,7 +63,8 @@ class RedisCluster(Group):
         self._members.cut_power(self._data())
 
     def primary_url(self) -> str:
-        return self._at(self._primaries()[0]).server.url
+        primaries = [self._at(node) for node in self._primaries()]
+        return next(member.server.url for member in self._data() if member in primaries)
 
     def replica_urls(self) -> list[str]:
         replicas = [self._at(node) for node in self._nodes() if node.primary_id]
@@ -81,9 +80,11 @@ class RedisCluster(Group):
                     return f"to {member.name}, nobody has taken the place of {self._at(old).name}"
             return self._not_serving()
 
-        with self._impatience():
-            self._members.kill([self._at(old)])
-            self._wait(fault)
+        replica = next(node for node in self._nodes() if node.primary_id == old.id)
+        self._members.kill([self._at(old)])
+        # An operator who knows that it is gone need not wait until the others believe it.
+        command(self._at(replica), "FAILOVER", "FORCE")
+        self._wait(fault)
 
     def heal(self) -> None:
         self.start()
@@ -130,21 +131,6 @@ class RedisCluster(Group):
         place = self._place_of[name]
         # The address that others are told, before anybody has connected and learnt it.
         return RedisMember(place, [*following(place.password), "cluster-announce-ip 127.0.0.1"])
-
-    @contextmanager
-    def _impatience(self) -> Iterator[None]:
-        """Let nodes take a silent one for dead soon, in the block."""
-        patience = self._cell.settings[TIMEOUT]
-        try:
-            self._set_patience(IMPATIENT_MS)
-            yield
-        finally:
-            self._set_patience(int(patience))
-
-    def _set_patience(self, milliseconds: int) -> None:
-        for member in self._up():
-            with control(member) as client:
-                client.config_set(TIMEOUT, milliseconds)
 
     def _form(self) -> None:
         """Share the slots, let everybody meet, and give each primary its replica."""

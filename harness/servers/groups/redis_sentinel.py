@@ -33,12 +33,8 @@ DATA = ("primary", "replica1", "replica2")
 """Of the members as they start; a failover changes who is what."""
 SENTINELS = ("sentinel1", "sentinel2", "sentinel3")
 QUORUM = 2
-DOWN_MS, IMPATIENT_MS = 5000, 300
-"""Silence after which a sentinel takes a server for dead: a busy machine keeps silent for seconds.
-
-Impatient are only those that wait for the death of one, and only as many as have to agree: with
-one more, each could vote for itself.
-"""
+DOWN_MS = 5000
+"""Silence after which a sentinel takes a server for dead. A busy machine keeps it for seconds."""
 FAILOVER_MS = 2000
 AWAY = {"disconnected", "s_down", "o_down"}
 """What a sentinel says of those that it does not reach."""
@@ -81,14 +77,13 @@ class RedisSentinel(Group):
 
     def replica_urls(self) -> list[str]:
         self._find_primary()
-        return [member.server.url for member in self._replicas()]
+        return [member.server.url for member in self._replicas() if member.up]
 
     def fail_over(self, key: bytes = b"") -> None:
         self._find_primary()
         self._wait(self._unaware)
-        with self._impatience():
-            self._members.kill([self._primary])
-            self._wait_for_another()
+        self._members.kill([self._primary])
+        self._replace_primary()
 
     def heal(self) -> None:
         self._find_primary()
@@ -101,8 +96,7 @@ class RedisSentinel(Group):
         old = self._primary
         try:
             with kept_away(old, REPLICA, SENTINEL):
-                with self._impatience():
-                    self._wait_for_another()
+                self._replace_primary()
                 yield old.server.url
         finally:
             self.heal()
@@ -178,25 +172,19 @@ class RedisSentinel(Group):
         """Return the number of a sentinel's latest decision, and the primary's port."""
         with control(sentinel) as client:
             epoch = client.sentinel_master(SERVICE)["config-epoch"]
-            # Tells the new one earlier than all else that the leader of a failover tells.
+            # Who leads a failover tells the new primary here before it knows it otherwise.
             _, port = client.sentinel_get_master_addr_by_name(SERVICE)
         return int(epoch), int(port)
 
-    @contextmanager
-    def _impatience(self) -> Iterator[None]:
-        """Let enough sentinels take a silent server for dead soon, in the block."""
-        impatient = self._sentinels()[:QUORUM]
-        try:
-            for sentinel in impatient:
-                _set_patience(sentinel, IMPATIENT_MS)
-            yield
-        finally:
-            for sentinel in impatient:
-                _set_patience(sentinel, DOWN_MS)
+    def _replace_primary(self) -> None:
+        """Let the sentinels promote another; return once it is the primary to all of them.
 
-    def _wait_for_another(self) -> None:
-        """Wait until another member than the primary is the primary to all sentinels."""
+        An operator who knows that the primary is gone need not wait until they believe it. The
+        last leads: it is the last to call the old one dead, where clients ask it so.
+        """
         old = self._primary
+        with control(self._sentinels()[-1]) as client:
+            client.sentinel_failover(SERVICE)
 
         def fault() -> str:
             self._find_primary()
@@ -238,8 +226,3 @@ class RedisSentinel(Group):
             if len(others) != len(SENTINELS) - 1 or {one["port"] for one in replicas} != ports:
                 return f"{sentinel.name} does not know all members"
         return ""
-
-
-def _set_patience(sentinel: Member, milliseconds: int) -> None:
-    with control(sentinel) as client:
-        client.sentinel_set(SERVICE, "down-after-milliseconds", milliseconds)
