@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.matrix import Cell, Matrix
 from harness.promises import EVENTS
-from harness.report.measured import measured, neighbours
+from harness.report.measured import labels, measured, neighbours
 from harness.report.results import CellReport
 
 
@@ -58,6 +58,7 @@ class Pair:
 
 def pairs(matrix: Matrix, reports: Sequence[CellReport]) -> list[Pair]:
     """Compare all neighbours that ran: cells of one image which differ in one value of one axis."""
+    events = [*EVENTS, *(label for label in labels(reports) if label not in EVENTS)]
     by_id = {report.cell: report for report in reports}
     cells = [matrix.cells[cell_id] for cell_id in by_id]
     found: dict[tuple[tuple[str, ...], str, tuple[str, str]], Pair] = {}
@@ -67,7 +68,7 @@ def pairs(matrix: Matrix, reports: Sequence[CellReport]) -> list[Pair]:
             key = tuple(one.values), axis, (one.values[axis], other.values[axis])
             pair = found.setdefault(key, Pair(*key))
             pair.pairs += 1
-            for event in EVENTS:
+            for event in events:
                 _compare(pair, event, one, other, _classes(matrix, by_id, event, one, other))
     return list(found.values())
 
