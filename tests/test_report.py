@@ -90,6 +90,16 @@ def test_never_runs(store):
     """A rule that is never reached."""
 ''')
 
+TAMPERS = contracts('''
+from redis import Redis
+
+@contract("conv-1")
+def test_tampers(store, server):
+    """A rule in the middle of which somebody changes a setting."""
+    with Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+''')
+
 
 @pytest.fixture(scope="module")
 def module_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
@@ -280,6 +290,18 @@ def test_a_killed_process_and_a_cut_line_hide_nothing(
         assert "test_never_runs" not in ends
         if not cut:
             assert ends["test_dies"] == "error"
+
+
+def test_a_server_that_is_changed_behind_our_back_is_told(
+    module_project: Project, run: subprocess.CompletedProcess[str]
+) -> None:
+    """A cell whose server is not what its row says any more is red in the end."""
+    assert run.returncode == 1
+    module_project.write_contracts(TAMPERS)
+    assert run_cell(module_project).returncode == 1
+    (failed,) = read_cell(module_project.reports / CELL).failed
+    said = "maxmemory-policy is 'allkeys-lru', not 'noeviction'"
+    assert failed.reason.splitlines()[0].endswith(said)
 
 
 def test_contracts_that_were_never_reached_did_not_run(

@@ -69,11 +69,7 @@ class Disk:
 
     def cut_power(self) -> None:
         """Stop the file system at once. Open files stay open and every access is an error."""
-        handle = os.open(self.mount_point, os.O_RDONLY)
-        try:
-            fcntl.ioctl(handle, FS_IOC_SHUTDOWN, NO_LOG_FLUSH)
-        finally:
-            os.close(handle)
+        _control(self.mount_point, FS_IOC_SHUTDOWN, NO_LOG_FLUSH)
 
     def restore_power(self) -> None:
         """Mount again, replaying the journal. No process may have files open on it any more.
@@ -107,15 +103,11 @@ class Disk:
     def _copy_to(self, image: Path) -> None:
         """Copy the file of the disk, frozen meanwhile: much faster than a thousand small files."""
         with self._one_copy:
-            handle = os.open(self.mount_point, os.O_RDONLY)
+            _control(self.mount_point, FIFREEZE)
             try:
-                fcntl.ioctl(handle, FIFREEZE, 0)
-                try:
-                    _run("cp", "--sparse=always", str(self._image), str(image))
-                finally:
-                    fcntl.ioctl(handle, FITHAW, 0)
+                _run("cp", "--sparse=always", str(self._image), str(image))
             finally:
-                os.close(handle)
+                _control(self.mount_point, FITHAW)
 
     def _alive(self) -> bool:
         probe = self.mount_point / "probe"
@@ -135,10 +127,21 @@ class Disk:
 def abandon(directory: Path) -> None:
     """Unmount the disk in a directory, if there is one, though somebody may still use it.
 
-    Its file goes with the directory, and its loop device with the last user.
+    Its file goes with the directory, and its loop device with the last user, or never if it was
+    killed while it copied the disk: nothing can thaw what is not mounted any more.
     """
     if (directory / MOUNT_POINT).is_mount():
+        with suppress(OSError):  # it is neither frozen, nor need it be alive
+            _control(directory / MOUNT_POINT, FITHAW)
         _run("umount", "--lazy", str(directory / MOUNT_POINT))
+
+
+def _control(mount_point: Path, command: int, argument: int | bytes = 0) -> None:
+    handle = os.open(mount_point, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, command, argument)
+    finally:
+        os.close(handle)
 
 
 def _run(*command: str) -> None:
