@@ -158,6 +158,7 @@ def test_rows_that_promise_the_same_cannot_be_told_apart(tmp_path: Path) -> None
     said = "an event in which they promise different things: there is none"
     assert found["none", "lru"].needed() == said
     assert len(found) == 1, "only of cells that are in the report"
+    assert not pairs(same, [report(OFF), report(OFF_LRU)]), "and that measured anything"
 
 
 def test_changes_show_what_became_of_the_data_of_every_store() -> None:

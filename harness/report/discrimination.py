@@ -57,9 +57,9 @@ class Pair:
 
 
 def pairs(matrix: Matrix, reports: Sequence[CellReport]) -> list[Pair]:
-    """Compare all neighbours that ran: cells of one image which differ in one value of one axis."""
+    """Compare all neighbours that were measured: cells of one image which differ in one value."""
     events = [*EVENTS, *(label for label in labels(reports) if label not in EVENTS)]
-    by_id = {report.cell: report for report in reports}
+    by_id = {report.cell: report for report in reports if labels([report])}
     cells = [matrix.cells[cell_id] for cell_id in by_id]
     found: dict[tuple[tuple[str, ...], str, tuple[str, str]], Pair] = {}
     for axis in {axis: None for cell in cells for axis in cell.values}:

@@ -11,7 +11,7 @@ from rich.table import Table
 from harness.matrix import Matrix
 from harness.report.discrimination import pairs
 from harness.report.measured import labels, sums
-from harness.report.moved import moved
+from harness.report.moved import NOT_MADE, moved
 from harness.report.results import CellReport
 
 
@@ -32,7 +32,7 @@ def print_losses(matrix: Matrix, cells: Sequence[CellReport], console: Console) 
     if rows:
         console.print(table)
     fates = Counter(one.summary for one in moved(matrix, cells))
-    if fates:
+    if set(fates) - {NOT_MADE}:
         said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
         console.print(f"another policy or image on existing data: {said}")
     alike: dict[tuple[str, str], list[str]] = {}
