@@ -117,3 +117,18 @@ def test_postgres_can_be_dumped_and_restored(servers: Servers) -> None:
         assert connection.execute("SELECT id FROM kept").fetchall() == [(7,)]
     with pytest.raises(ProgramError, match=r'relation "kept" already exists'):
         second.run(*software.restore(place))
+
+
+def test_without_a_disk_the_files_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that cannot mount disks copies local servers all the same."""
+    monkeypatch.setattr("harness.servers.embedded.disk_fault", lambda: "no root")
+    with ExitStack() as ending:
+        servers = Servers("embedded", ending)
+        for cell_id in ("redis6_rdb_noeviction", "postgres16_durable_lazy_read_committed"):
+            cell = MATRIX.cell(cell_id)
+            software = backend(cell.backend)
+            first = servers.new(cell, software)
+            assert first.cannot("changes") is None
+            first.stop()
+            version = software.version(servers.started(first.copy(cell)).url)
+            assert version.startswith(cell.image.version)
