@@ -161,6 +161,19 @@ def test_rows_that_promise_the_same_cannot_be_told_apart(tmp_path: Path) -> None
     assert not pairs(same, [report(OFF), report(OFF_LRU)]), "and that measured anything"
 
 
+def test_rules_that_only_one_of_two_rows_has_are_named(tmp_path: Path) -> None:
+    """Where no event can tell rows apart, contracts may: those that apply to one of them."""
+    path = tmp_path / "matrix.toml"
+    text = GOOD.read_text(encoding="utf-8")
+    path.write_text(text.replace('"forgets_any_session"', '"refuses_writes"'), encoding="utf-8")
+    cells = [report(cell, loss("kill", 9, 0)) for cell in (OFF, OFF_LRU)]
+    for cell, outcome in zip(cells, ("not applicable", "pass"), strict=True):
+        cell.results.append(Result("evi-4", "", "test_recency", "Mine", outcome, "", 0.1, []))
+    (pair,) = pairs(load(path), cells)
+    assert pair.plain()["rules"] == ["evi-4"]
+    assert pair.needed().endswith("there is none; only one of them has evi-4")
+
+
 def test_changes_show_what_became_of_the_data_of_every_store() -> None:
     """From, to, and whether it was kept, refused or lost: silently where a server said nothing."""
     matrix = load()
