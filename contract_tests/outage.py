@@ -39,6 +39,8 @@ rounds (200 ms).
 """
 LEAST = 100
 """Acknowledged messages of each store before the event, however slow the machine is."""
+LEAST_SECONDS = 10.0
+"""How long to wait for so many."""
 TURNS_AT_MOST = 250
 """Of a writer in the load, so that a second has hundreds of writes and not ten thousands."""
 POWER_CUTS = 2
@@ -178,7 +180,9 @@ def break_under_load(
 
     def happen() -> None:
         time.sleep(seconds)
-        eventually(lambda: all(outage.acknowledged >= LEAST for outage in outages.values()))
+        eventually(
+            lambda: all(outage.acknowledged >= LEAST for outage in outages.values()), LEAST_SECONDS
+        )
         moment = time.monotonic_ns()
         if goes_on:
             begun.set()

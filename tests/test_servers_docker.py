@@ -136,9 +136,9 @@ def test_a_container_serves_on_loopback_alone(cell: Cell) -> None:
         server.start()
         parts = urlsplit(server.url)
         listening = [
-            one.laddr[0]
+            one.laddr.ip
             for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and getattr(one.laddr, "port", None) == parts.port
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == parts.port
         ]
         assert set(listening) == {"127.0.0.1"}
         with pytest.raises(NotReadyError, match="password"):

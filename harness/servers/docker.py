@@ -37,7 +37,7 @@ from harness.servers import (
     free_port,
     wait_until_serving,
 )
-from harness.servers.directories import copy_into, delete, private_directory
+from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import LABEL, is_gone, owner
 from harness.servers.places import Place
 
@@ -94,7 +94,6 @@ class DockerServer:
         self._container: DockerContainer | None = None
         self._directory: Path | None = None
         self._disk: Disk | None = None
-        self._data: Path | None = None
         self._inner_port = backend.port
         self._last_log = ""
         self.image_digest: str | None = None
@@ -185,15 +184,10 @@ class DockerServer:
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)
-        if self._origin is not None:
-            assert self._origin._data is not None  # noqa: SLF001 - of this class
+        if self._no_disk() is None:
             self._directory = private_directory()
-            self._data = self._directory / "data"
-            copy_into(self._origin._data, self._data)  # noqa: SLF001 - the same
-        elif self._no_disk() is None:
-            self._directory = private_directory()
-            self._disk = Disk(self._directory)
-            self._data = self._disk.mount_point
+            origin = self._origin._disk if self._origin else None  # noqa: SLF001 - of this class
+            self._disk = Disk(self._directory, origin=origin)
         for attempt in range(PORT_ATTEMPTS):
             port = self._place.port if self._place else free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
@@ -222,8 +216,8 @@ class DockerServer:
         container.with_command(self._backend.container_arguments(settings, self._password))
         container.with_envs(**self._backend.container_environment(self._password))
         options: dict[str, Any] = {"labels": {LABEL: owner()}}
-        if self._data is not None:
-            container.with_volume_mapping(str(self._data), self._backend.data, "rw")
+        if self._disk is not None:
+            container.with_volume_mapping(str(self._disk.mount_point), self._backend.data, "rw")
         if on_host:
             # No proxy between, which costs more than the server itself; and members of a group
             # give clients each other's addresses.
