@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from urllib.parse import urlsplit
 
 Address = tuple[str, int]
 Serve = Callable[["Door", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -46,6 +48,29 @@ class Door:
     def release(self) -> None:
         """Give the address back."""
         self._reserved.close()
+
+
+def address_of(url: str) -> Address:
+    """Return host and port of a URL."""
+    parts = urlsplit(url)
+    if not parts.hostname or not parts.port:
+        raise ValueError("the URL names no host and port")  # not shown: it holds a password
+    return parts.hostname, parts.port
+
+
+def addresses_of(url: str) -> list[Address]:
+    """Return the hosts and ports of a group's URL."""
+    _, _, hosts = urlsplit(url).netloc.rpartition("@")
+    return [address_of(f"//{host}") for host in hosts.split(",")]
+
+
+def doors_of(group: Iterable[Address]) -> dict[Address, Door]:
+    """Return a door before each server of a group, by the server's address."""
+    return {address: Door(partial(_same, address)) for address in group}
+
+
+def _same(address: Address) -> Address:
+    return address
 
 
 def with_doors(hosts: str, doors: Mapping[Address, Door]) -> str:

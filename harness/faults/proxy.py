@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from harness.faces import LoopThread
-from harness.faults.doors import Address, Door, told_instead, with_doors
+from harness.faults.doors import Address, Door, doors_of, told_instead, with_doors
 from harness.faults.traffic import (
     Blackhole,
     CutAfter,
@@ -30,24 +30,6 @@ CHUNK = 65536
 
 Result = TypeVar("Result")
 Hook = Callable[["_Link", bytes], Awaitable[bytes]]
-
-
-def address_of(url: str) -> Address:
-    """Return host and port of a URL."""
-    parts = urlsplit(url)
-    if not parts.hostname or not parts.port:
-        raise ValueError("the URL names no host and port")  # not shown: it holds a password
-    return parts.hostname, parts.port
-
-
-def addresses_of(url: str) -> list[Address]:
-    """Return the hosts and ports of a group's URL."""
-    _, _, hosts = urlsplit(url).netloc.rpartition("@")
-    return [address_of(f"//{host}") for host in hosts.split(",")]
-
-
-def _same(address: Address) -> Address:
-    return address
 
 
 class FaultProxy:
@@ -76,7 +58,7 @@ class FaultProxy:
         if callable(upstream):
             self._doors = [Door(upstream)]
         else:
-            self._group = {one: Door(partial(_same, one)) for one in upstream}
+            self._group = doors_of(upstream)
             self._doors = [*self._group.values()]
         self._faults: list[Fault] = []
         self._links: set[_Link] = set()
