@@ -173,7 +173,7 @@ def _families(matrix: Matrix) -> Iterator[tuple[tuple[str, ...], list[Cell]]]:
 
 
 def _deciding(cells: list[Cell], event: str) -> list[str]:
-    """Return the axes that decide what is promised for an event; if none does, for any event."""
+    """Return the axes that decide what is promised for an event; else for any event; else all."""
     for events in ([event], list(EVENTS)):
         axes = [
             axis
@@ -183,7 +183,7 @@ def _deciding(cells: list[Cell], event: str) -> list[str]:
         ]
         if axes:
             return list(dict.fromkeys(axes))
-    return []
+    return list(cells[0].values)
 
 
 def _joined(every: list[Measured]) -> Measured:
