@@ -66,7 +66,7 @@ def test_what_is_seen_of_an_event_has_a_class() -> None:
     assert outcome_class(loss("kill", 9, 9)) == "lost all"
     assert outcome_class(loss("kill", 9, 9, older_lost=1)) == "lost all, older too"
     assert outcome_class(loss("pressure", 9, 0, refused=3)) == "refused writes"
-    forgot = loss("pressure", 9, 9, forgotten=3, forgotten_lasting=0)
+    forgot = loss("pressure", 9, 9, forgotten_expiring=3, forgotten_lasting=0)
     assert outcome_class(forgot) == "forgot expiring sessions"
     assert outcome_class({**forgot, "forgotten_lasting": 1}) == "forgot any session"
 

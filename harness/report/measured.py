@@ -30,7 +30,7 @@ def outcome_class(seen: Figures) -> str:
     """Return which of `CLASSES` a measurement shows."""
     if seen.get("forgotten_lasting"):
         return "forgot any session"
-    if seen.get("forgotten"):
+    if seen.get("forgotten_expiring"):
         return "forgot expiring sessions"
     if seen.get("lost", 0) and seen["lost"] >= seen.get("acknowledged", 0):
         return "lost all, older too" if seen.get("older_lost") else "lost all"
