@@ -13,7 +13,7 @@ from contract_tests.parts import Stores, key_of, part_of, sessions_in
 from contract_tests.workload import turn
 from harness.crowd import together
 from harness.faces import LoopThread
-from harness.matrix import Store
+from harness.matrix import Cell, Store
 from harness.opening import Opening
 from stores.interface import MemoryStore, Message
 
@@ -28,6 +28,7 @@ class FirstCalls:
     def __init__(
         self,
         stack: ExitStack,
+        cell: Cell,
         rows: Iterable[Store],
         openings: dict[str, Opening],
         stores: Stores,
@@ -39,7 +40,7 @@ class FirstCalls:
         for row in rows:
             _, inspector = stores[row.name]
             options = {**openings[row.name].options, "max_connections": CONNECTIONS}
-            for way, factory in {BY_URL: row.factory, **row.ways}.items():
+            for way, factory in {BY_URL: row.factory, **row.ways_in(cell)}.items():
                 one = replace(openings[row.name], factory=factory, options=options)
                 store = stack.enter_context(one.open(loop))
                 [session_id] = sessions_in(inspector, part_of(stores), [f"used by {way}"])

@@ -65,7 +65,7 @@ class Breaker:
         stores = open_all(self.stack, opened, self.software, self.loop)
         first = None
         if event in FIRST_CALLS_AFTER:
-            first = FirstCalls(self.stack, self.rows, opened, stores, self.loop)
+            first = FirstCalls(self.stack, self.cell, self.rows, opened, stores, self.loop)
         happens, start = _course(event, self.server, first)
         attest(self.cell, self.software, self.server)  # a start undoes what was changed meanwhile
         seconds = load_seconds(self.cell.promises[event])
