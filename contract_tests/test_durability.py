@@ -17,6 +17,8 @@ from harness.matrix import Cell
 
 pytestmark = needs("history", "context", "ttl", "lock")
 
+TIMEOUT = 8.0
+"""Seconds: of stores whose calls wait until another server has taken over, in one or two."""
 EVENTS = [
     pytest.param(event, marks=needs(event))
     for event in ("restart", "kill", "power_cut", "failover")
