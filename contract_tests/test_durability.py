@@ -64,7 +64,8 @@ def every_outage(
             stopped = {} if event == "restart" else of("restart")[0]
             outages = []
             for number in range(times(event, promise)):
-                opened = openings(f"{event}-{number}")
+                hasty = {"timeout": TIMEOUT} if event == "failover" else {}
+                opened = openings(f"{event}-{number}", **hasty)
                 stores = open_all(stack, opened, software, loop)
                 happens, start = partial(let_happen, event, server), server.start
                 # Stores of a group wait until another server has taken over, or one is back.
