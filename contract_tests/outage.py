@@ -273,6 +273,7 @@ def _look(outage: Outage) -> None:
         outage.store.ping()
     except StoreError as error:
         outage.first_call = error
+        return
     for session_id, life in outage.lives.items():
         _go_on(outage.store, session_id, life)
     with outage.store.lock(outage.locked, lease=10, wait=1) as lease:
