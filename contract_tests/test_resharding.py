@@ -142,7 +142,10 @@ def _move(group: Topology, key: bytes, everybody: list[Moved]) -> None:
 def _prepare(moved: Moved) -> None:
     """Let there be a session and a lock that is free, for each call."""
     for session_id in (moved.sessions[name] for name in moved.calls):
-        _hold(moved.store, session_id)
+        outcome = attempt(_hold, moved.store, session_id)
+        if outcome.error:
+            moved.outcomes["before", "append_message, fenced"] = outcome
+            return
 
 
 def _call_all(moved: Moved, moment: str) -> None:

@@ -39,6 +39,8 @@ class Split:
     """Knows the group, and was connected to the old primary before."""
     old: MemoryStore
     """Knows nobody but the old primary."""
+    reader: MemoryStore
+    """Knows the group, and had read from the old primary before."""
     inspector: Inspector
     before: list[StoredMessage]
     refused: list[Outcome] = field(default_factory=list)
@@ -50,6 +52,8 @@ class Split:
     healed_ns: int = 0
     survived: list[RawRecord] = field(default_factory=list)
     after: Outcome | None = None
+    read: Outcome | None = None
+    """What was read, after that, by a store that had only read before, while replicas lag."""
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +70,9 @@ def splits(
             ending.callback(inspector.clear)
             store = ending.enter_context(one.open(loop))
             before = store.append_messages(SESSION, turn("before", 1, 3))
-            found[name] = Split(store, store, inspector, before)
+            reader = ending.enter_context(one.open(loop))
+            assert reader.get_history(SESSION) == before
+            found[name] = Split(store, store, reader, inspector, before)
         with server.split() as old_url:
             for name, split in found.items():
                 alone = replace(opened[name], url=old_url, options={"timeout": HASTE})
@@ -80,7 +86,10 @@ def splits(
         for split in found.values():
             split.healed_ns = now
             split.survived = split.inspector.messages(SESSION)
-            split.after = answer(split.store.append_message, SESSION, Message("user", "after"))
+        with server.lagging():
+            for split in found.values():
+                split.after = answer(split.store.append_message, SESSION, Message("user", "after"))
+                split.read = answer(split.reader.get_history, SESSION, 1)
         yield found
 
 
@@ -164,3 +173,17 @@ def test_a_session_goes_on_after_a_split(split: Split) -> None:
     assert split.after
     assert split.after.error is None
     assert split.after.result.position == len(split.survived) + 1
+
+
+@contract("top-1")
+@contract("top-3")
+def test_who_only_reads_leaves_the_old_primary_too(split: Split) -> None:
+    """A store that only reads does not go on reading from a primary that is a replica now.
+
+    Nobody refuses its reads there. Look for connections that are made again to the address that
+    was the primary's, without a question whether it still is.
+    """
+    assert split.after
+    assert split.read
+    assert split.read.error is None, split.read
+    assert split.read.result == [split.after.result]
