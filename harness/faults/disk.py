@@ -16,7 +16,8 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -96,6 +97,15 @@ class Disk:
     def relieve(self) -> None:
         """Give the space back."""
         self._ballast.unlink(missing_ok=True)
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Leave no space on it, in the block."""
+        try:
+            self.fill()
+            yield
+        finally:
+            self.relieve()
 
     def _alive(self) -> bool:
         probe = self.mount_point / "probe"

@@ -6,14 +6,20 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from harness.backends import NotReadyError
+from harness.faults.disk import Disk
 from harness.matrix import Cell
 
 START_SECONDS = 20.0
 """How long a server may take to serve. Containers here take 0.3 s; slow disks and CI take more."""
 POLL_SECONDS = 0.01
+NEED_DISK = frozenset({"power_cut", "disk_pressure"})
+"""What needs a server whose data lies on a `Disk`."""
+NEED_FILES = frozenset({"server_states", "log_tail"})
+"""What needs a server whose data is in files that this process may change."""
 LOOK_SECONDS = 0.1
 """Between looks at whether the server still runs: asking Docker costs more than asking Redis."""
 
@@ -84,6 +90,24 @@ class Copyable(Server, Protocol):
 
 class ProgramError(Exception):
     """A program that came with a server failed. The text is what it said."""
+
+
+class OneServer(Server, Protocol):
+    """A server that is one main process on this machine, with its data in one directory."""
+
+    disk: Disk | None
+    """Its own disk, where this machine can make one (`cannot`)."""
+
+    @property
+    def data(self) -> Path:
+        """The directory of its data, where the server's own user may write."""
+
+    @property
+    def pid(self) -> int:
+        """The main process, as this machine counts."""
+
+    def launch(self) -> None:
+        """Start with the data there is, and return at once; `start` waits until it serves."""
 
 
 def let_happen(event: str, server: Server) -> None:

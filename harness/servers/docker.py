@@ -29,6 +29,8 @@ from harness.faults.disk import fault as disk_fault
 from harness.faults.freeze import freeze
 from harness.matrix import Cell
 from harness.servers import (
+    NEED_DISK,
+    NEED_FILES,
     POLL_SECONDS,
     NotRunError,
     ProgramError,
@@ -81,7 +83,7 @@ class DockerServer:
         self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
         self._container: DockerContainer | None = None
         self._directory: Path | None = None
-        self._disk: Disk | None = None
+        self.disk: Disk | None = None
         self._data: Path | None = None
         self._last_log = ""
         self.image_digest: str | None = None
@@ -91,11 +93,14 @@ class DockerServer:
         if self._container is None:
             self._create()
             return
+        self.launch()
+        self.wait(self._container)
+
+    def launch(self) -> None:
         try:
             self._wrapped().start()
         except FAULTS as error:
             raise StartError(f"{self._cell.id}: Docker refused: {_cause(error)}") from error
-        self.wait(self._container)
 
     def stop(self) -> None:
         self._wrapped().stop(timeout=10)
@@ -104,17 +109,28 @@ class DockerServer:
         self._wrapped().kill()
 
     def power_cut(self) -> None:
-        assert self._disk is not None
+        assert self.disk is not None
         # Nothing may be acknowledged after the cut. (Docker's pause is slow to forget itself.)
-        self._wrapped().reload()
-        freeze(self._wrapped().attrs["State"]["Pid"])
-        self._disk.cut_power()
+        freeze(self.pid)
+        self.disk.cut_power()
         self.kill()
         self._wrapped().wait()
-        self._disk.restore_power()
+        self.disk.restore_power()
 
     def cannot(self, event: str) -> str | None:
-        return self._no_disk() if event in {"power_cut", "changes"} else None
+        if event == "pause":
+            return None if _engine_is_here() else "a remote Docker engine's processes are not here"
+        return self._no_disk() if event in {*NEED_DISK, *NEED_FILES, "changes"} else None
+
+    @property
+    def data(self) -> Path:
+        assert self._data is not None
+        return self._data
+
+    @property
+    def pid(self) -> int:
+        self._wrapped().reload()
+        return int(self._wrapped().attrs["State"]["Pid"])
 
     def copy(self, cell: Cell) -> DockerServer:
         return DockerServer(cell, self._backend, self._registry, self)
@@ -179,8 +195,8 @@ class DockerServer:
             copy_into(self._origin._data, self._data)  # noqa: SLF001 - the same
         elif self._no_disk() is None:
             self._directory = private_directory()
-            self._disk = Disk(self._directory)
-            self._data = self._disk.mount_point
+            self.disk = Disk(self._directory)
+            self._data = self.disk.mount_point
         for attempt in range(PORT_ATTEMPTS):
             port = free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
@@ -211,7 +227,7 @@ class DockerServer:
         return container.waiting_for(Serving(self))
 
     def _no_disk(self) -> str | None:
-        if os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        if _engine_is_here():
             return disk_fault()
         return "the power of a remote Docker engine's disks cannot be cut from here"
 
@@ -219,6 +235,10 @@ class DockerServer:
         if self._container is None:
             raise StartError(f"{self._cell.id}: there is no container")
         return self._container.get_wrapped_container()
+
+
+def _engine_is_here() -> bool:
+    return os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
 
 
 @cache

@@ -18,6 +18,7 @@ from stores.postgres.statements import PostgresCall
 FULL: Final = frozenset({"53100", "53200"})
 """Disk full, out of memory."""
 REFUSALS: Final = (
+    "0A000",  # what is unlogged cannot be read on a standby
     "25006",  # read-only: a standby, or set so
     "28",  # wrong user or password
     "3D000",  # no such database
