@@ -81,6 +81,13 @@ class Cell:
         """The backend whose adapters run here."""
         return self.image.backend
 
+    def lacking(self, capability: str) -> str | None:
+        """Return why the cell has not this capability, None if it has."""
+        promise = self.promises.get("pressure")
+        if promise and promise.kind not in PROMISED.get(capability, {promise.kind}):
+            return f"promised under pressure is {promise}"
+        return self.lacks.get(capability)
+
     @property
     def tags(self) -> list[str]:
         """The names under which the cell can be selected."""
@@ -359,5 +366,19 @@ CAPABILITIES = {
     "bulk": "ten thousand messages or a thousand sessions cost milliseconds",
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "foreign_values": "the place of a session can hold a value of quite another type",
+    "memory_pressure": "the server's memory can run full",
+    "disk_pressure": "the server's disk can run full, and it needs its disk for sessions",
+    "refusal": "the server refuses writes when its memory is full",
+    "eviction": "the server forgets sessions when its memory is full",
+    "lasting_sessions": "sessions without a TTL are never forgotten",
+    "recency": "the sessions that are forgotten first are those out of use the longest",
+    "server_states": "the server can be brought into the states in which it refuses calls",
+    "log_tail": "the server has a log whose last bytes a crash can cost",
 }
 """What a contract may need of a cell (`needs`), and a row may say that it lacks."""
+PROMISED = {
+    "refusal": {"refuses_writes"},
+    "eviction": {"forgets_any_session", "forgets_expiring_sessions"},
+    "lasting_sessions": {"forgets_expiring_sessions"},
+}
+"""The capabilities that a cell has by one of these promises for ``pressure``."""

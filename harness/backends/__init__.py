@@ -27,6 +27,8 @@ class Backend(Protocol):
     """The data directory inside a container."""
     program: str
     """The server's binary."""
+    state_names: tuple[str, ...]
+    """Of the states that `states` can bring a server into."""
 
     def url(self, host: str, port: int, password: str) -> str:
         """Return the URL for clients."""

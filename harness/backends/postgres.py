@@ -13,7 +13,7 @@ import psycopg
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
 from harness.faults.states import States
-from harness.faults.states.postgres import PostgresStates
+from harness.faults.states.postgres import STATES, PostgresStates
 from harness.inspectors import Inspector
 from harness.inspectors.postgres import Line, PostgresInspector
 from stores.postgres.sweeper import Sweeper
@@ -33,6 +33,7 @@ class PostgresBackend:
     port = 5432
     data = "/var/lib/postgresql/data"
     program = "postgres"
+    state_names: tuple[str, ...] = STATES
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}

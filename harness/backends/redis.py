@@ -13,7 +13,7 @@ from redis import Redis, exceptions
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
 from harness.faults.states import States
-from harness.faults.states.redis import RedisStates
+from harness.faults.states.redis import STATES, RedisStates
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
 
@@ -30,6 +30,7 @@ class RedisBackend:
     port = 6379
     data = "/data"
     program = "redis-server"
+    state_names: tuple[str, ...] = STATES
 
     def __init__(self) -> None:
         self._clients: dict[str, Redis] = {}

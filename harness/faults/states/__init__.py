@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -10,10 +10,11 @@ from typing import Protocol
 class States(Protocol):
     """What can be done to one running server so that it refuses. All of it is undone."""
 
-    def each(self) -> Iterator[str]:
-        """Bring the server into one state after the other; yield the name of each while in it.
+    def rounds(self) -> Iterator[Generator[str, None, None]]:
+        """Yield rounds: each brings a serving server into states, and yields the name of each.
 
-        Close the iterator to end the last one early: the server serves as before then.
+        States that need a restart share it, one after the other, in one round. When a round is
+        exhausted or closed the server serves as before.
         """
 
     def hold(self, name: str) -> AbstractContextManager[None]:

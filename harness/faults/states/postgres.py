@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,12 @@ HOLD_FILE = "hold_recovery"
 """In the data directory: recovery waits as long as it is there."""
 HELD = f"while [ -e {HOLD_FILE} ]; do sleep 0.01; done; false"
 READ_WRITE = "-c default_transaction_read_only=off"
-STATES = ("read-only", "shutting down", "starting up", "standby")
+STATES: tuple[str, ...] = ("read-only", "shutting down", "starting up", "standby")
+END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+"""Who is connected already never notices a smart shutdown: they must connect in it."""
 SEGMENTS = 20
 """More than the WAL segments that a small server keeps to be used again."""
 
@@ -35,11 +40,13 @@ class PostgresStates:
         self._server = server
         self._folder = folder
 
-    def each(self) -> Iterator[str]:
-        with self.hold("read-only"):
+    def rounds(self) -> Iterator[Generator[str, None, None]]:
+        yield self._reconfiguring()
+        yield self._restarting()
+
+    def _reconfiguring(self) -> Generator[str, None, None]:
+        with self._read_only():
             yield "read-only"
-        with closing(self._restarting()) as states:
-            yield from states
 
     def hold(self, name: str) -> AbstractContextManager[None]:
         return self._read_only() if name == "read-only" else self._until(name)
@@ -79,7 +86,7 @@ class PostgresStates:
                 connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
                 self._reload(connection, "default_transaction_read_only", "off")
 
-    def _restarting(self) -> Iterator[str]:
+    def _restarting(self) -> Generator[str, None, None]:
         """Restart the server as a standby, slowly, and promote it: yield what it is on the way."""
         data = self._server.data / self._folder
         with self._connection() as connection:
@@ -87,7 +94,8 @@ class PostgresStates:
                 sql.SQL("ALTER SYSTEM SET restore_command = {}").format(sql.Literal(HELD))
             )
         try:
-            with self._connection():  # a smart shutdown waits for it
+            with self._connection() as open_session:  # a smart shutdown waits for it
+                open_session.execute(END_OTHERS)
                 os.kill(self._server.pid, signal.SIGTERM)
                 assert eventually(lambda: self._refuses("the database system is shutting down"))
                 yield "shutting down"

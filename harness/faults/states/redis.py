@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ SAMPLES = 64
 """Keys that Redis looks at for the one to evict. With 5, its default, "least recently used" is
 a guess; what is out of use is found in 64 unless less than a tenth of the keys is, but for 1 in
 900 times."""
-STATES = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "MISCONF", "LOADING")
+STATES: tuple[str, ...] = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "MISCONF", "LOADING")
 
 
 class RedisStates:
@@ -36,10 +36,13 @@ class RedisStates:
     def __init__(self, server: OneServer) -> None:
         self._server = server
 
-    def each(self) -> Iterator[str]:
+    def rounds(self) -> Iterator[Generator[str, None, None]]:
         for name in STATES:
-            with self.hold(name):
-                yield name
+            yield self._round(name)
+
+    def _round(self, name: str) -> Generator[str, None, None]:
+        with self.hold(name):
+            yield name
 
     def hold(self, name: str) -> AbstractContextManager[None]:
         states: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
