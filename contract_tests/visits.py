@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -67,6 +67,8 @@ class Visitor:
     refusals: Errors
     visits: dict[str, Visit] = field(default_factory=dict)
     """By state."""
+    kept: bool = True
+    """Whether the server has, after a state, what nobody had called for."""
     _known: dict[str, Any] = field(default_factory=dict)
     """What each read must answer."""
     _before: Raw = ()
@@ -91,18 +93,22 @@ class Visitor:
             make = EVERY_CALL[name].make
             yield name, partial(attempt, make, self.store, self._session(name, state))
 
-    def leave(self, states: Sequence[str]) -> None:
-        """See, once the server serves again, whether all is as the calls have said."""
+    def leave(self, states: Sequence[str], *, may_lose: Collection[str] = ()) -> None:
+        """See, once the server serves again, whether all is as the calls have said.
+
+        ``may_lose`` are states in which the server may have ended, and lost what it had answered.
+        """
         next_call = at_last(self._write_and_read, f"after {states[-1]}")
         # What the server itself has lost meanwhile says nothing of any call.
-        kept = self.inspector.present(QUIET)
+        self.kept = self.inspector.present(QUIET)
         token = self._tokens[-1:]
         next_lock = attempt(self._hold, self.patient)
         for state in states:
             visit = self.visits[state]
             faults = {name: self._said(name, one) for name, one in visit.outcomes.items()}
-            for name in CHANGES.intersection(visit.outcomes) if kept else ():
-                faults[name] = faults[name] or self._did(name, state, visit.outcomes[name])
+            for name in CHANGES.intersection(visit.outcomes) if self.kept else ():
+                if state not in may_lose or visit.outcomes[name].error is not None:
+                    faults[name] = faults[name] or self._did(name, state, visit.outcomes[name])
             visit.wrong = {name: fault for name, fault in faults.items() if fault is not None}
             visit.next_call, visit.next_lock = next_call, next_lock
             visit.tokens = [*token, *self._tokens[-1:]]
@@ -121,8 +127,10 @@ class Visitor:
 
     def _said(self, name: str, outcome: Outcome) -> str | None:
         if outcome.error is not None:
-            late = outcome.unknown and outcome.seconds >= self.timeout  # the machine was busy
-            return None if late else outcome.fault(self.refusals)
+            late = outcome.seconds >= self.timeout  # the machine was busy
+            if outcome.unknown and name in READS:
+                return f"raised {outcome.error!r}, though it changes nothing"
+            return None if late and outcome.unknown else outcome.fault(self.refusals)
         if name == "iter_sessions":
             right = READS.intersection(self.calls) <= {*outcome.result}
         else:

@@ -37,4 +37,4 @@ class States(Protocol):
         """
 
     def after_full_disk(self) -> None:
-        """Do what an operator does once a running server's disk has space again."""
+        """Do what an operator does once the disk has space again, if the server still runs."""
