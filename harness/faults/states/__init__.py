@@ -28,7 +28,10 @@ class States(Protocol):
         """
 
     def age(self, namespace: str, seconds: int) -> None:
-        """Let all that a namespace holds have been out of use for so many seconds."""
+        """Let all that a namespace holds have been out of use for so many seconds.
+
+        What would have expired meanwhile has a second left.
+        """
 
     def use_disk(self) -> None:
         """Make the server need its disk now, and not when it comes to it by itself.

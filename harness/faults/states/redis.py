@@ -70,8 +70,9 @@ class RedisStates:
                     continue
                 with client.pipeline() as pipeline:
                     left, content = pipeline.pttl(key).dump(key).execute()
-                    if content is not None:
-                        client.restore(key, max(0, left), content, replace=True, idletime=seconds)
+                if content is not None:
+                    left = max(1000, left - seconds * 1000) if left > 0 else 0
+                    client.restore(key, left, content, replace=True, idletime=seconds)
 
     def use_disk(self) -> None:
         """Save a snapshot, where the configuration has snapshots."""
