@@ -235,9 +235,10 @@ def test_a_forgotten_lock_is_lost(
 
 
 HOT, COLD, FORGOTTEN = 16, 48, 36
-"""Sessions in use, out of use, and to be forgotten. The server looks at 64 and forgets the one
-out of use the longest, so never one of 16 in use: there is no false alarm. A server that chose
-by chance would spare all 16 once in 10 million."""
+"""Sessions in use, out of use, and to be forgotten. The server looks at 64 keys, or at all if
+there are fewer, and forgets the one out of use the longest: while some of the 48 are left, it is
+none of the 16, so there is no false alarm. One that chose by chance would spare all 16 once in
+10 million runs."""
 
 
 @contract("evi-4")

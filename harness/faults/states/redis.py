@@ -24,8 +24,8 @@ LOADED_MEGABYTES = 40
 LOAD_MICROSECONDS = 10_000
 """For each megabyte. Redis looks for clients every two, while it loads. Nothing ends it early."""
 SAMPLES = 64
-"""Keys that Redis looks at for the one to evict: the most. With 5, its default, it often misses
-those that are out of use."""
+"""Keys that Redis looks at for the one to evict. With 5, its default, it may see none of those
+that are out of use."""
 STATES: tuple[str, ...] = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "MISCONF", "LOADING")
 
 
