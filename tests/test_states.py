@@ -79,7 +79,7 @@ def states(servers: Callable[[str], tuple[OneServer, Backend]], cell: str) -> St
 
 
 def configuration(client: Any) -> dict[str, str]:
-    """Return all settings but the one that a replica's end leaves, a random id."""
+    """Return all settings."""
     return dict(client.config_get("*"))
 
 
@@ -183,6 +183,12 @@ def test_one_state_can_be_held(
     software.check(server.url)
 
 
+def fill(redis: Any) -> None:
+    """Write many times what the limit leaves."""
+    for number in range(1000):
+        redis.set(f"filler {number}", "x" * 4096)
+
+
 @pytest.mark.parametrize("cell", [REDIS])
 @pytest.mark.parametrize("ends", ["ends", "interrupted"])
 def test_a_memory_limit_refuses_and_is_put_back(states: States, redis: Any, ends: str) -> None:
@@ -190,8 +196,7 @@ def test_a_memory_limit_refuses_and_is_put_back(states: States, redis: Any, ends
     before = configuration(redis)
     with suppress(InterruptedInTheMiddle), states.memory_limit(LITTLE):
         with pytest.raises(exceptions.OutOfMemoryError):
-            for number in range(1000):
-                redis.set(f"filler {number}", "x" * 4096)
+            fill(redis)
         if ends == "interrupted":
             raise InterruptedInTheMiddle
     assert configuration(redis) == before
@@ -202,15 +207,16 @@ def test_a_memory_limit_refuses_and_is_put_back(states: States, redis: Any, ends
 @pytest.mark.parametrize("cell", [SNAPSHOTS])
 def test_what_is_aged_is_forgotten_first(states: States, redis: Any) -> None:
     """Of one namespace, and no other: its keys' idle times and the time they have left."""
-    redis.set("{2:ns:a}:session", "x" * 1000, ex=600)
-    redis.set("{2:ns:b}:session", "x" * 1000)
-    redis.set("{3:ns2:a}:session", "x" * 1000)
+    redis.flushdb()
+    redis.set("{2:ns:a}:session", "x" * LITTLE, ex=600)
+    redis.set("{2:ns:b}:session", "x" * LITTLE)
+    redis.set("{3:ns2:a}:session", "x" * LITTLE)
     states.age("ns", 500)
     assert redis.object("idletime", "{2:ns:a}:session") == 500
     assert redis.object("idletime", "{3:ns2:a}:session") < 100
     assert 0 < redis.ttl("{2:ns:a}:session") <= 100
     assert redis.ttl("{2:ns:b}:session") == -1
-    with states.memory_limit(-100):
+    with states.memory_limit(-LITTLE // 2):
         assert eventually(lambda: redis.dbsize() < 3)
     assert redis.exists("{3:ns2:a}:session")
     redis.flushdb()
@@ -228,7 +234,7 @@ def test_a_full_disk_has_space_again(
     assert server.disk is not None
     free = shutil.disk_usage(server.data).free
     with suppress(InterruptedInTheMiddle), server.disk.full():
-        assert shutil.disk_usage(server.data).free == 0
+        assert shutil.disk_usage(server.data).free < 4096
         states.use_disk()
         if ends == "interrupted":
             raise InterruptedInTheMiddle
@@ -247,8 +253,8 @@ def test_a_paused_server_does_nothing_until_the_block_ends(
     server, software = servers(cell)
     main = psutil.Process(server.pid)
     with suppress(InterruptedInTheMiddle), paused(server.pid):
-        for process in (main, *main.children(recursive=True)):
-            assert eventually(lambda process=process: process.status() == "stopped")
+        family = (main, *main.children(recursive=True))
+        assert eventually(lambda: {one.status() for one in family} == {psutil.STATUS_STOPPED})
         if ends == "interrupted":
             raise InterruptedInTheMiddle
     software.check(server.url)

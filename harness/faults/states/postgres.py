@@ -93,13 +93,16 @@ class PostgresStates:
             connection.execute(
                 sql.SQL("ALTER SYSTEM SET restore_command = {}").format(sql.Literal(HELD))
             )
+        ending = False
         try:
             with self._connection() as open_session:  # a smart shutdown waits for it
                 open_session.execute(END_OTHERS)
+                ending = True
                 os.kill(self._server.pid, signal.SIGTERM)
                 assert eventually(lambda: self._refuses("the database system is shutting down"))
                 yield "shutting down"
             self._server.stop()
+            ending = False
             for name in (SIGNAL_FILE, HOLD_FILE):
                 _create(data / name)
             self._server.launch()
@@ -110,6 +113,8 @@ class PostgresStates:
             yield "standby"
         finally:
             (data / HOLD_FILE).unlink(missing_ok=True)
+            if ending:
+                self._server.stop()
             self._server.start()
             with self._connection() as connection:
                 connection.execute("SELECT pg_is_in_recovery() AND pg_promote()")
