@@ -45,6 +45,8 @@ class Visit:
     """Of each call, in the state."""
     wrong: dict[str, str] = field(default_factory=dict)
     """By call: what was wrong with what it said, or with what it did."""
+    kept: bool = True
+    """Whether what nobody called for is still there."""
     next_call: Outcome | None = None
     """Of a write and a read once the state was over."""
     next_lock: Outcome | None = None
@@ -67,8 +69,6 @@ class Visitor:
     refusals: Errors
     visits: dict[str, Visit] = field(default_factory=dict)
     """By state."""
-    kept: bool = True
-    """Whether the server has, after a state, what nobody had called for."""
     _known: dict[str, Any] = field(default_factory=dict)
     """What each read must answer."""
     _before: Raw = ()
@@ -100,17 +100,17 @@ class Visitor:
         """
         next_call = at_last(self._write_and_read, f"after {states[-1]}")
         # What the server itself has lost meanwhile says nothing of any call.
-        self.kept = self.inspector.present(QUIET)
+        kept = self.inspector.present(QUIET)
         token = self._tokens[-1:]
         next_lock = attempt(self._hold, self.patient)
         for state in states:
             visit = self.visits[state]
             faults = {name: self._said(name, one) for name, one in visit.outcomes.items()}
-            for name in CHANGES.intersection(visit.outcomes) if self.kept else ():
+            for name in CHANGES.intersection(visit.outcomes) if kept else ():
                 if state not in may_lose or visit.outcomes[name].error is not None:
                     faults[name] = faults[name] or self._did(name, state, visit.outcomes[name])
             visit.wrong = {name: fault for name, fault in faults.items() if fault is not None}
-            visit.next_call, visit.next_lock = next_call, next_lock
+            visit.kept, visit.next_call, visit.next_lock = kept, next_call, next_lock
             visit.tokens = [*token, *self._tokens[-1:]]
 
     def _session(self, name: str, state: str) -> str:
