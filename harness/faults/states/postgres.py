@@ -24,7 +24,7 @@ HELD = f"while [ -e {HOLD_FILE} ]; do sleep 0.01; done; false"
 READ_WRITE = "-c default_transaction_read_only=off"
 STATES: tuple[str, ...] = ("read-only", "shutting down", "starting up", "standby")
 END_OTHERS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
     "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
 """Who is connected already never notices a smart shutdown: they must connect in it."""
