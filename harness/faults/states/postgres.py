@@ -23,11 +23,7 @@ HOLD_FILE = "hold_recovery"
 HELD = f"while [ -e {HOLD_FILE} ]; do sleep 0.01; done; false"
 READ_WRITE = "-c default_transaction_read_only=off"
 STATES: tuple[str, ...] = ("read-only", "shutting down", "starting up", "standby")
-END_OTHERS = (
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-    "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-)
-"""Who is connected already never notices a smart shutdown: they must connect in it."""
+OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 SEGMENTS = 20
 """More than the WAL segments that a small server keeps to be used again."""
 
@@ -96,7 +92,7 @@ class PostgresStates:
         ending = False
         try:
             with self._connection() as open_session:  # a smart shutdown waits for it
-                open_session.execute(END_OTHERS)
+                self._end_others(open_session)
                 ending = True
                 os.kill(self._server.pid, signal.SIGTERM)
                 assert eventually(lambda: self._refuses("the database system is shutting down"))
@@ -120,6 +116,13 @@ class PostgresStates:
                 connection.execute("SELECT pg_is_in_recovery() AND pg_promote()")
                 connection.execute("ALTER SYSTEM RESET restore_command")
                 connection.execute("SELECT pg_reload_conf()")
+
+    def _end_others(self, connection: psycopg.Connection[Any]) -> None:
+        """End all other connections: who has one is served to its end in a smart shutdown."""
+        cursor = connection.execute(f"SELECT pid, pg_terminate_backend(pid) {OTHERS}")
+        ended = [pid for pid, _ in cursor]
+        query = f"SELECT 1 {OTHERS} AND pid = ANY(%s)"
+        assert eventually(lambda: not connection.execute(query, [ended]).fetchall(), 10)
 
     def _reload(self, connection: psycopg.Connection[Any], name: str, value: str) -> None:
         """Read the configuration again; return once new connections have the setting."""
