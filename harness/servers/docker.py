@@ -106,7 +106,11 @@ class DockerServer:
         self._wrapped().stop(timeout=10)
 
     def kill(self) -> None:
-        self._wrapped().kill()
+        try:
+            self._wrapped().kill()
+        except APIError as error:
+            if error.status_code != CONFLICT:  # it had ended by itself
+                raise
 
     def power_cut(self) -> None:
         assert self.disk is not None

@@ -56,12 +56,16 @@ class PostgresStates:
     def use_disk(self) -> None:
         """Go to the next WAL segments until there is no space for one."""
         with suppress(psycopg.OperationalError), self._connection() as connection:
+            # What was answered before is on the disk then, even if commits wait for nothing.
+            connection.execute("SET synchronous_commit = on")
             for _ in range(SEGMENTS):
-                connection.execute("SELECT pg_logical_emit_message(false, 'use', 'the disk')")
+                connection.execute("SELECT pg_logical_emit_message(true, 'use', 'the disk')")
                 connection.execute("SELECT pg_switch_wal()")
 
     def after_full_disk(self) -> None:
-        """Nothing: Postgres goes on by itself, or has ended and is started again."""
+        """End a server whose recovery has failed: it may wait 5 s for children of its own."""
+        if self._refuses(""):
+            self._server.kill()
 
     @contextmanager
     def _until(self, name: str) -> Iterator[None]:
