@@ -102,7 +102,9 @@ class Visitor:
         # What the server itself has lost meanwhile says nothing of any call.
         kept = self.inspector.present(QUIET)
         token = self._tokens[-1:]
-        next_lock = attempt(self._hold, self.patient)
+        next_lock = at_last(self._hold, self.store)
+        if next_lock.error is None:
+            next_lock = attempt(self._hold, self.patient)
         for state in states:
             visit = self.visits[state]
             faults = {name: self._said(name, one) for name, one in visit.outcomes.items()}
