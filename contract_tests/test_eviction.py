@@ -33,12 +33,14 @@ SIZE = 8 * KILOBYTE
 SESSIONS = 48
 
 
-def talk(store: MemoryStore, session_id: str) -> None:
-    """Store a turn of three messages, and a context that goes with it."""
-    messages = turn(session_id, 1, 3)
-    padded = [Message(one.role, one.content + " " * (SIZE // 3), one.id) for one in messages]
-    store.append_messages(session_id, padded)
-    store.save_context(session_id, {"turns": 1})
+def talk(store: MemoryStore, *names: str) -> None:
+    """Store a turn of three messages in each session, and then a context that goes with it."""
+    for name in names:
+        messages = turn(name, 1, 3)
+        padded = [Message(one.role, one.content + " " * (SIZE // 3), one.id) for one in messages]
+        store.append_messages(name, padded)
+    for name in names:
+        store.save_context(name, {"turns": 1})
 
 
 @contract("evi-1")
@@ -51,7 +53,7 @@ def test_a_session_is_whole_or_gone(
     """
     store = open_store(ttl=TTL)
     names = [f"session {number}" for number in range(SESSIONS)]
-    together([partial(talk_all, store, names[start::3]) for start in range(3)])
+    together([partial(talk, store, *names[start::3]) for start in range(3)])
     before = {name: raw(inspector, name) for name in names}
     states.age(namespace, LONG_AGO)
     with states.memory_limit(-SESSIONS * SIZE // 2):
@@ -78,12 +80,6 @@ def test_a_session_is_whole_or_gone(
             assert [one.id for one in session.history] == [one.id for one in turn(name, 1, 3)]
             assert session.context is not None
             assert session.context.value == {"turns": 1}
-
-
-def talk_all(store: MemoryStore, names: list[str]) -> None:
-    """Talk in one session after the other."""
-    for name in names:
-        talk(store, name)
 
 
 @contract("evi-1")
@@ -113,13 +109,19 @@ def test_sessions_that_are_written_to_are_whole_or_begin_anew(
         return found
 
     with states.memory_limit(256 * KILOBYTE):
-        for found in together([partial(write, worker) for worker in "abc"]):
-            for name, positions in found.items():
-                for last, position in pairwise([0, *positions]):
-                    assert position in (1, last + 1), f"{name}: {positions}"
-                kept = [record.position for record in inspector.messages(name)]
-                whole = [*range(1, positions[-1] + 1)] if positions else []
-                assert kept in ([], whole), f"{name}: {positions}"
+        lives = {
+            name: positions
+            for found in together([partial(write, worker) for worker in "abc"])
+            for name, positions in found.items()
+        }
+        kept = {name: [raw.position for raw in inspector.messages(name)] for name in lives}
+    gone = [name for name in lives if not kept[name]]
+    for name, positions in lives.items():
+        for last, position in pairwise([0, *positions]):
+            assert position in (1, last + 1), f"{name}: {positions}"
+        whole = [*range(1, positions[-1] + 1)] if positions else []
+        assert kept[name] in ([], whole), f"{name}: {positions}, and {kept[name]} are there"
+    assert gone, "the memory was full, and nothing was forgotten"
 
 
 @contract("evi-2")
