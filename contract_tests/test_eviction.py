@@ -59,7 +59,7 @@ def test_a_session_is_whole_or_gone(
     with states.memory_limit(-SESSIONS * SIZE // 2):
         store.ping()
     after = {name: raw(inspector, name) for name in names}
-    read = {name: store.load_session(name) for name in names}
+    read = {name: (store.load_session(name), store.load_context(name)) for name in names}
     gone = {name for name in names if not after[name]}
     measure(
         "pressure",
@@ -74,12 +74,13 @@ def test_a_session_is_whole_or_gone(
     assert gone, "the memory was full, and nothing was forgotten"
     torn = {name for name in names if name not in gone and after[name] != before[name]}
     assert not torn, f"{len(torn)} of {len(names) - len(gone)} sessions are torn"
-    for name, session in read.items():
-        assert (session is None) == (name in gone), name
+    for name, (session, context) in read.items():
+        assert (session is None) == (context is None) == (name in gone), name
         if session is not None:
             assert [one.id for one in session.history] == [one.id for one in turn(name, 1, 3)]
-            assert session.context is not None
-            assert session.context.value == {"turns": 1}
+            assert session.context == context
+            assert context is not None
+            assert context.value == {"turns": 1}
 
 
 @contract("evi-1")
