@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
+from contract_tests.calls import Outcome
+from contract_tests.parts import part_of, sessions_in
 from contract_tests.workload import turn
 from harness.backends import Backend
 from harness.crowd import together
@@ -25,6 +27,8 @@ from stores.interface import Context, MemoryStore, Message, StoredMessage
 
 SESSIONS = ("first", "second")
 """Sessions of each store, with a writer of its own each: a loss must be a tail of both."""
+LOCKED = "locked"
+"""A session of each store whose lock is held before the event and after it."""
 TURNS = (1, 2, 1, 3)
 """Messages of a writer's turns, over and over."""
 LOAD_SECONDS = 0.25
@@ -54,6 +58,10 @@ class Life:
     history: History
     contexts: list[tuple[int, int]] = field(default_factory=list)
     """(messages in the history then, version) of each context that was acknowledged."""
+    later: list[str] = field(default_factory=list)
+    """Ids of the last messages, where they were acknowledged after the event had begun."""
+    later_context: bool = False
+    """Whether the last context was: it may count messages that are lost."""
     unknown_context: int | None = None
     """Messages in the history when the outcome of saving the context became unknown."""
     survived: list[RawRecord] = field(default_factory=list)
@@ -69,6 +77,11 @@ class Life:
     """Versions of lost or replaced contexts with which a save went through."""
     next_version: int = 0
 
+    @property
+    def kept(self) -> int:
+        """Count the messages that are left of those that were appended before the event."""
+        return sum(record.message_id not in self.later for record in self.survived)
+
 
 @dataclass(repr=False)
 class Outage:
@@ -77,6 +90,8 @@ class Outage:
     store: MemoryStore
     """Opened before the event; it must work after it."""
     inspector: Inspector
+    locked: str
+    """The session of `LOCKED`."""
     token: int
     """Of a lock that was held before the event."""
     lives: dict[str, Life]
@@ -92,6 +107,8 @@ class Outage:
     """What the store's first call after the event raised; None if it answered."""
     next_token: int = 0
     old_token_refused: bool = False
+    taken_over: Mapping[str, Outcome] = field(default_factory=dict)
+    """What the first write came to once another server had taken over, by way to construct it."""
     older_lost: int = 0
     """Messages that were there after an earlier clean stop, and are gone now."""
 
@@ -139,15 +156,21 @@ def break_under_load(
     start: Callable[[], None],
     seed: int,
     seconds: float = LOAD_SECONDS,
+    *,
+    goes_on: bool = False,
 ) -> dict[str, Outage]:
-    """Write with every store for some seconds, let the event happen, start the server, and look."""
+    """Write with every store for some seconds, let the event happen, start the server, and look.
+
+    ``goes_on`` says that another server takes over: a call that is under way as the event begins
+    may be answered by it, and so say nothing of what the old one had acknowledged.
+    """
+    part = part_of(stores)
     outages = {
-        name: Outage(store, inspector, _token(store), {one: _life(seed) for one in SESSIONS})
-        for name, (store, inspector) in stores.items()
+        name: _outage(store, inspector, part, seed) for name, (store, inspector) in stores.items()
     }
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
     writers = [
-        _writer(outage.store, session_id, life, stop, seconds / TURNS_AT_MOST)
+        _writer(outage.store, session_id, life, stop, begun, seconds / TURNS_AT_MOST)
         for outage in outages.values()
         for session_id, life in outage.lives.items()
     ]
@@ -156,6 +179,8 @@ def break_under_load(
         time.sleep(seconds)
         eventually(lambda: all(outage.acknowledged >= LEAST for outage in outages.values()))
         moment = time.monotonic_ns()
+        if goes_on:
+            begun.set()
         try:
             event()
         finally:
@@ -167,33 +192,46 @@ def break_under_load(
     try:
         together([happen, *writers])
     finally:
+        ended = time.monotonic_ns()
         start()
     for outage in outages.values():
         outage.began_ns = began
+        if goes_on:
+            outage.down_ns = ended
         _look(outage)
     return outages
 
 
-def _life(seed: int) -> Life:
-    return Life(History(seed, failed=(StoreError,), unknown=(OutcomeUnknown,)))
-
-
-def _token(store: MemoryStore) -> int:
-    with store.lock("locked", lease=10, wait=1) as lease:
-        store.append_message("locked", Message("user", "fenced"), fence=lease.token)
-        return lease.token
+def _outage(store: MemoryStore, inspector: Inspector, part: int, seed: int) -> Outage:
+    *names, locked = sessions_in(inspector, part, (*SESSIONS, LOCKED))
+    lives = {
+        one: Life(History(seed, failed=(StoreError,), unknown=(OutcomeUnknown,))) for one in names
+    }
+    with store.lock(locked, lease=10, wait=1) as lease:
+        store.append_message(locked, Message("user", "fenced"), fence=lease.token)
+    return Outage(store, inspector, locked, lease.token, lives)
 
 
 def _writer(
-    store: MemoryStore, session_id: str, life: Life, stop: threading.Event, pace: float
+    store: MemoryStore,
+    session_id: str,
+    life: Life,
+    stop: threading.Event,
+    begun: threading.Event,
+    pace: float,
 ) -> Callable[[], None]:
     def write() -> None:
         number = last = 0
         while not stop.wait(pace):
             messages = turn(session_id, number, TURNS[number % len(TURNS)])
+            ids = [message.id for message in messages]
             stored = []
-            with life.history.append(session_id, [message.id for message in messages]) as call:
-                stored = store.append_messages(session_id, messages)
+            with life.history.append(session_id, ids) as call:
+                answered = store.append_messages(session_id, messages)
+                if begun.is_set():
+                    life.later = ids
+                    raise OutcomeUnknown("answered by whoever has taken over")
+                stored = answered
                 call.acknowledged(message.position for message in stored)
             if not stored:
                 return
@@ -205,6 +243,9 @@ def _writer(
                 return
             except StoreError:
                 return
+            if begun.is_set():
+                life.unknown_context, life.later_context = last, True
+                return
             life.contexts.append((last, version))
 
     return write
@@ -215,7 +256,11 @@ def _look(outage: Outage) -> None:
     outage.seen_ns = time.monotonic_ns()
     for session_id, life in outage.lives.items():
         life.survived = outage.inspector.messages(session_id)
-        truth = [(record.position, record.message_id) for record in life.survived]
+        truth = [
+            (record.position, record.message_id)
+            for record in life.survived
+            if record.message_id not in life.later
+        ]
         life.history.final(truth, tail_may_be_lost=True)
         if outage.inspector.present(session_id):
             life.ttl = outage.inspector.ttl(session_id)
@@ -226,11 +271,11 @@ def _look(outage: Outage) -> None:
         outage.first_call = error
     for session_id, life in outage.lives.items():
         _go_on(outage.store, session_id, life)
-    with outage.store.lock("locked", lease=10, wait=1) as lease:
+    with outage.store.lock(outage.locked, lease=10, wait=1) as lease:
         outage.next_token = lease.token
-        outage.store.append_message("locked", Message("user", "new"), fence=lease.token)
+        outage.store.append_message(outage.locked, Message("user", "new"), fence=lease.token)
         try:
-            outage.store.append_message("locked", Message("user", "old"), fence=outage.token)
+            outage.store.append_message(outage.locked, Message("user", "old"), fence=outage.token)
         except LeaseLost:
             outage.old_token_refused = True
 

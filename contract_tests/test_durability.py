@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from contract_tests.calls import LONGEST_OUTAGE
 from contract_tests.fix_cell import SEED
 from contract_tests.fix_histories import Judge
 from contract_tests.fix_report import Measure
@@ -21,16 +22,21 @@ from contract_tests.outage import (
     open_all,
     times,
 )
+from contract_tests.takeovers import Takeover
 from harness.attestation import attest
 from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.faces import LoopThread
 from harness.matrix import Cell, Store
 from harness.servers import Server, let_happen
+from harness.servers.topology import Topology
 
 pytestmark = needs("history", "context", "ttl", "lock")
 
-EVENTS = [pytest.param(event, marks=needs(event)) for event in ("restart", "kill", "power_cut")]
+EVENTS = [
+    pytest.param(event, marks=needs(event))
+    for event in ("restart", "kill", "power_cut", "failover")
+]
 over_events = pytest.mark.parametrize("event", EVENTS, scope="session")
 
 
@@ -40,6 +46,7 @@ def every_outage(
     openings: Openings,
     software: Backend,
     server: Server,
+    store_rows: list[Store],
     cell: Cell,
     loop: LoopThread,
 ) -> Iterator[Callable[[str], list[dict[str, Outage]]]]:
@@ -55,12 +62,21 @@ def every_outage(
             stopped = {} if event == "restart" else of("restart")[0]
             done[event] = []
             for number in range(times(event, promise)):
-                stores = open_all(stack, openings(f"{event}-{number}"), software, loop)
-                happens = partial(let_happen, event, server)
+                opened = openings(f"{event}-{number}")
+                stores = open_all(stack, opened, software, loop)
+                happens, start = partial(let_happen, event, server), server.start
+                goes_on = event == "failover"
+                if goes_on:
+                    assert isinstance(server, Topology)
+                    takeover = Takeover(stack, store_rows, opened, stores, loop)
+                    happens, start = partial(takeover.happen, server), server.heal
                 attest(cell, software, server)  # a start undoes what was changed meanwhile
                 outage = break_under_load(
-                    stores, happens, server.start, seed, load_seconds(promise)
+                    stores, happens, start, seed, load_seconds(promise), goes_on=goes_on
                 )
+                if goes_on:
+                    for (name, way), write in takeover.writes.items():
+                        outage[name].taken_over = {**outage[name].taken_over, way: write}
                 for name, one in stopped.items():
                     outage[name].older_lost = one.gone()
                 done[event].append(outage)
@@ -91,7 +107,7 @@ def lives(outages: list[Outage]) -> dict[str, Life]:
 def test_no_more_is_lost_than_promised(
     outages: list[Outage], event: str, cell: Cell, measure: Measure
 ) -> None:
-    """A restart, a kill and a power cut lose no more than the row promises; it is measured.
+    """A restart, kill, power cut or failover loses no more than the row promises; it is measured.
 
     Look at the row's persistence settings, and at when the store answers a write.
     """
@@ -122,6 +138,22 @@ def test_a_store_opened_before_goes_on_after(outages: list[Outage]) -> None:
     assert [outage.first_call for outage in outages] == [None] * len(outages)
 
 
+@contract("top-1")
+@needs("failover")
+@pytest.mark.parametrize("event", ["failover"], scope="session")
+def test_the_call_after_a_failover_works(outages: list[Outage]) -> None:
+    """Once another server has taken over the next write works, without a new store.
+
+    Look for connections to a server that writes no more, and for addresses that are looked up
+    once and for all.
+    """
+    for outage in outages:
+        assert outage.taken_over
+        for way, write in outage.taken_over.items():
+            assert write.error is None, f"by {way}: {write}"
+            assert write.seconds < LONGEST_OUTAGE, f"by {way}: {write}"
+
+
 @contract("dur-2")
 @over_events
 def test_whatever_is_lost_is_a_tail(outages: list[Outage], judge: Judge) -> None:
@@ -141,7 +173,9 @@ def test_context_and_history_agree(outages: list[Outage]) -> None:
     The writer saves the number of messages after each turn: a context may be one turn behind.
     """
     for session_id, life in lives(outages).items():
-        kept = len(life.survived)
+        if life.later_context:
+            continue  # saved after the loss, by a writer that did not know of it
+        kept = life.kept
         counted = life.context.value["messages"] if life.context else 0
         known = [0, *(messages for messages, _ in life.contexts)]
         known += [] if life.unknown_context is None else [life.unknown_context]
@@ -178,6 +212,7 @@ def test_versions_never_come_back(outages: list[Outage]) -> None:
 
 
 @contract("dur-3")
+@contract("ttl-5")
 @over_events
 def test_ttls_survive_and_do_not_start_anew(outages: list[Outage]) -> None:
     """A session that survived has the rest of its TTL: down time counts."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.backends import Backend, version_matches
 from harness.matrix import Cell
 from harness.servers import Server
+from harness.servers.topology import Topology
 
 
 class AttestationError(Exception):
@@ -24,20 +25,32 @@ class Facts:
 
 
 def attest(cell: Cell, backend: Backend, server: Server) -> Facts:
-    """Return the server's facts. Raises AttestationError where they are not the row's."""
+    """Return the server's facts. Raises AttestationError where they are not the row's.
+
+    In a group every member must be what the row says.
+    """
     if cell.image.fake:
         return Facts(server.provider, cell.image.version, None, {})
+    if not isinstance(server, Topology):
+        return _attested(cell, backend, server, cell.id, server.url)
+    of_members = [
+        _attested(cell, backend, server, f"{cell.id}, {name}", url)
+        for name, url in server.member_urls().items()
+    ]
+    return of_members[0]
+
+
+def _attested(cell: Cell, backend: Backend, server: Server, name: str, url: str) -> Facts:
     facts = Facts(
         provider=server.provider,
-        version=backend.version(server.url),
+        version=backend.version(url),
         image_digest=server.image_digest,
-        settings=backend.effective(server.url, cell.settings),
+        settings=backend.effective(url, cell.settings),
     )
     differences = _differences(cell, backend, facts)
     if differences:
         raise AttestationError(
-            f"{cell.id}: the server is not what its row in matrix.toml says: "
-            + "; ".join(differences)
+            f"{name}: the server is not what its row in matrix.toml says: " + "; ".join(differences)
         )
     return facts
 

@@ -89,6 +89,11 @@ class Cell:
         return self.lacks.get(capability)
 
     @property
+    def topology(self) -> str:
+        """How the cell's servers work together: `STANDALONE` is one that has no others."""
+        return self.values.get("topology", STANDALONE)
+
+    @property
     def tags(self) -> list[str]:
         """The names under which the cell can be selected."""
         return [self.backend, self.image.name, *self.values.values()]
@@ -277,11 +282,12 @@ def _cell(
 
 def _promising(cell: Cell, table: Table) -> Cell:
     """Return the cell; refuse a real server's that leaves an event without a promise."""
-    silent = [event for event in EVENTS if event not in cell.promises]
+    events = [one for one in EVENTS if one != "failover" or cell.topology != STANDALONE]
+    silent = [event for event in events if event not in cell.promises]
     if silent and not cell.image.fake:
         raise MatrixError(
             f"[{table.path}] promises: {cell.id} promises nothing for {', '.join(silent)}; "
-            f"every cell needs a promise for {', '.join(EVENTS)}"
+            f"every cell needs a promise for {', '.join(events)}"
         )
     return cell
 
@@ -342,6 +348,7 @@ def _named(known: Mapping[str, Named], kind: str, name: str) -> Named:
     raise MatrixError(f"there is no {kind} {name!r}; there are {listed(known, name)}")
 
 
+STANDALONE = "standalone"
 LANES = ("fast", "smoke", "matrix")
 """The lanes that the noxfile has sessions for; there may be more."""
 BACKENDS = ("redis", "postgres")
@@ -365,6 +372,11 @@ CAPABILITIES = {
     "work_counters": "the server counts what a call makes it touch",
     "bulk": "ten thousand messages or a thousand sessions cost milliseconds",
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
+    "failover": "another server takes over where the one that takes writes is gone",
+    "split_brain": "a server can be cut off from its group while clients still reach it",
+    "replica_lag": "servers that only answer reads can fall behind",
+    "replica_reads": "the store's reads may be answered by servers that only answer reads",
+    "resharding": "sessions can move from one server to another while they are used",
     "foreign_values": "the place of a session can hold a value of quite another type",
     "memory_pressure": "the server's memory can run full",
     "disk_pressure": "the server's disk can run full, and it needs its disk for sessions",

@@ -10,6 +10,7 @@ EVENTS = {
     "restart": ("keeps_all", "loses_tail", "loses_since_snapshot", "loses_all", "none"),
     "kill": ("keeps_all", "loses_tail", "loses_since_snapshot", "loses_all", "none"),
     "power_cut": ("keeps_all", "loses_tail", "loses_since_snapshot", "loses_all", "none"),
+    "failover": ("keeps_all", "loses_tail", "none"),
     "pressure": ("refuses_writes", "forgets_any_session", "forgets_expiring_sessions"),
 }
 """Each event with the promises that can be made for it."""

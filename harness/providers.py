@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from harness.backends import Backend
-from harness.matrix import Cell
+from harness.matrix import STANDALONE, Cell
 from harness.servers import Copyable, NotRunError, Server, directories
+from harness.servers.groups.members import MakeServer
+from harness.servers.places import Place
 
 PROVIDERS = ("auto", "docker", "embedded")
 
 
 def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Server:
-    """Return the cell's server, not started yet. Raises NotRunError where it cannot be had."""
+    """Return the cell's server, not started yet. Raises NotRunError where it cannot be had.
+
+    Where the row has a topology, it is a `harness.servers.topology.Topology`.
+    """
     directories.sweep()
     if cell.image.fake:
         from harness.servers.fake import FakeServer  # noqa: PLC0415 - the fast lane's only
@@ -18,18 +23,32 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
         return FakeServer(cell, backend)
     if provider == "embedded":
         return _embedded(cell, backend)
-    from harness.servers.docker import DockerServer, daemon_fault, sweep  # noqa: PLC0415 - slow
+    from harness.servers.docker import daemon_fault, sweep  # noqa: PLC0415 - slow
 
     fault = daemon_fault()
     if fault is None:
         sweep()
-        return DockerServer(cell, backend, registry)
+        return _in_containers(cell, backend, registry)
     if provider == "docker":
         raise NotRunError(f"no Docker daemon answers ({fault})")
     try:
         return _embedded(cell, backend)
     except NotRunError as error:
         raise NotRunError(f"{error}, and no Docker daemon answers ({fault})") from error
+
+
+def _in_containers(cell: Cell, backend: Backend, registry: str) -> Server:
+    from harness.servers.docker import DockerServer, host_network_fault  # noqa: PLC0415 - slow
+
+    if cell.topology == STANDALONE:
+        return DockerServer(cell, backend, registry)
+    if fault := host_network_fault():
+        raise NotRunError(fault)
+
+    def make(cell: Cell, backend: Backend, place: Place) -> Server:
+        return DockerServer(cell, backend, registry, place)
+
+    return _group(cell, make)
 
 
 def provide_copyable(cell: Cell, backend: Backend, like: Server, registry: str) -> Copyable:
@@ -52,4 +71,12 @@ def provide_copyable(cell: Cell, backend: Backend, like: Server, registry: str) 
 def _embedded(cell: Cell, backend: Backend) -> Server:
     from harness.servers.embedded import EmbeddedServer  # noqa: PLC0415 - only if chosen
 
-    return EmbeddedServer(cell, backend)
+    if cell.topology == STANDALONE:
+        return EmbeddedServer(cell, backend)
+    return _group(cell, EmbeddedServer)
+
+
+def _group(cell: Cell, make: MakeServer) -> Server:
+    from harness.servers.groups import group_of  # noqa: PLC0415 - only if chosen
+
+    return group_of(cell, make)

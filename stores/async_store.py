@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -26,6 +26,24 @@ Result = TypeVar("Result")
 Reply = TypeVar("Reply")
 
 
+async def carry_out(
+    plan: Generator[Any, Any, Result], take: Callable[[Any], Awaitable[Any]]
+) -> Result:
+    """Take a plan's steps, each with the reply or the StoreError of the last; return its result."""
+    try:
+        step = next(plan)
+        while True:
+            try:
+                reply = await take(step)
+            except StoreError as error:
+                step = plan.throw(error)
+            else:
+                step = plan.send(reply)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
 class AsyncStore(AsyncMemoryStore):
     """A `AsyncMemoryStore` that only needs to be told how to carry one call to its server."""
 
@@ -44,18 +62,7 @@ class AsyncStore(AsyncMemoryStore):
     async def _run(self, plan: Plan[Result]) -> Result:
         if self._closed:
             raise StoreClosed(f"this {type(self).__name__} was closed")
-        try:
-            step = next(plan)
-            while True:
-                try:
-                    reply = await self._take(step)
-                except StoreError as error:
-                    step = plan.throw(error)
-                else:
-                    step = plan.send(reply)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
+        return await carry_out(plan, self._take)
 
     async def _take(self, step: Any) -> Any:
         if isinstance(step, Pause):

@@ -19,12 +19,14 @@ class Call(Generic[Reply_co]):
     """One atomic step on the server, in one round trip.
 
     ``repeatable`` says that sending it twice has the effect of sending it once, so that
-    it may be tried again after an unknown outcome. ``parse`` turns the driver's raw
-    reply into the call's; it may raise CorruptRecord.
+    it may be tried again after an unknown outcome. ``newest`` says that only the server
+    that takes writes may answer. ``parse`` turns the driver's raw reply into the call's;
+    it may raise CorruptRecord.
     """
 
     session_id: str
     repeatable: bool
+    newest: bool = False
     parse: Callable[[Any], Reply_co]
 
 

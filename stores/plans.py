@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, TypeVar
@@ -140,14 +141,12 @@ class Plans:
 
     def load_context(self, session_id: str) -> Plan[Context | None]:
         """Plan `MemoryStore.load_context`."""
-        check_session_id(session_id)
-        raw = yield from self._send(self.commands.load_context(session_id))
-        return _context(session_id, raw)
+        return (yield from self._load_context(session_id, newest=False))
 
     def update_context(self, session_id: str, change: Change, fence: int | None) -> Plan[Context]:
         """Plan `MemoryStore.update_context`. An awaitable that ``change`` gives is a step too."""
         for attempt in range(UPDATE_ATTEMPTS):
-            current = yield from self.load_context(session_id)
+            current = yield from self._load_context(session_id, newest=True)
             version = current.version if current else 0
             changed = change(current.value if current else {})
             if hasattr(changed, "__await__"):
@@ -232,6 +231,11 @@ class Plans:
     def ping(self) -> Plan[None]:
         """Plan `MemoryStore.ping`."""
         yield from self._send(self.commands.ping())
+
+    def _load_context(self, session_id: str, *, newest: bool) -> Plan[Context | None]:
+        check_session_id(session_id)
+        call = replace(self.commands.load_context(session_id), newest=newest)
+        return _context(session_id, (yield from self._send(call)))
 
     def _send(self, call: Call[Reply]) -> Plan[Reply]:
         """Send a call, once more if that is safe and at least half the timeout is left.

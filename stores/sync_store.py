@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -16,6 +16,22 @@ from stores.plans import Plans, new_owner
 
 Result = TypeVar("Result")
 Reply = TypeVar("Reply")
+
+
+def carry_out(plan: Generator[Any, Any, Result], take: Callable[[Any], Any]) -> Result:
+    """Take a plan's steps, each with the reply or the StoreError of the last; return its result."""
+    try:
+        step = next(plan)
+        while True:
+            try:
+                reply = take(step)
+            except StoreError as error:
+                step = plan.throw(error)
+            else:
+                step = plan.send(reply)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
 
 
 class SyncStore(MemoryStore):
@@ -36,18 +52,7 @@ class SyncStore(MemoryStore):
     def _run(self, plan: Plan[Result]) -> Result:
         if self._closed:
             raise StoreClosed(f"this {type(self).__name__} was closed")
-        try:
-            step = next(plan)
-            while True:
-                try:
-                    reply = self._take(step)
-                except StoreError as error:
-                    step = plan.throw(error)
-                else:
-                    step = plan.send(reply)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
+        return carry_out(plan, self._take)
 
     def _take(self, step: Any) -> Any:
         if isinstance(step, Pause):

@@ -7,6 +7,7 @@ import asyncio
 from harness.faults.pooling import DISCARD_ALL, TransactionPooling
 
 READY, IN_TRANSACTION = b"Z\0\0\0\5I", b"Z\0\0\0\5T"
+SYNC = b"S\0\0\0\4"
 ROW = b"D\0\0\0\x0a\0\1Z\0\0\5"
 """A message that contains the bytes of others."""
 DISCARDED = b"C\0\0\0\x10DISCARD ALL\0" + READY
@@ -27,6 +28,10 @@ class Client:
 
     def tell(self, chunk: bytes) -> None:
         self.told.append(chunk)
+
+    def asks(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            asyncio.run(self._pooling.request(self, chunk))
 
     def gets(self, *chunks: bytes) -> bytes:
         return b"".join(asyncio.run(self._pooling.reply(self, chunk)) for chunk in chunks)
@@ -62,3 +67,15 @@ def test_messages_may_come_in_any_pieces() -> None:
     pieces = [bytes([byte]) for byte in ROW + READY + DISCARDED]
     assert client.gets(*pieces) == ROW + READY
     assert client.told == [DISCARD_ALL]
+
+
+def test_a_client_that_has_sent_on_keeps_its_session_until_all_is_answered() -> None:
+    client = Client()
+    client.asks(b"\0\0\0\x08\4\xd2\x16/", b"p\0\0\0\5S")
+    client.gets(READY)
+    client.asks(SYNC + SYNC[:2], SYNC[2:])
+    assert client.gets(ROW + READY) == ROW + READY
+    assert client.told == []
+    assert client.gets(ROW + READY) == ROW
+    assert client.told == [DISCARD_ALL]
+    assert client.gets(DISCARDED) == READY

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis, exceptions
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.backends.redis_groups import group_client, is_group
 from harness.faults.states import States
 from harness.faults.states.redis import STATES, RedisStates
 from harness.inspectors import Inspector
@@ -33,7 +34,7 @@ class RedisBackend:
     state_names: tuple[str, ...] = STATES
 
     def __init__(self) -> None:
-        self._clients: dict[str, Redis] = {}
+        self._clients: dict[str, Any] = {}
 
     def url(self, host: str, port: int, password: str) -> str:
         return f"redis://:{password}@{host}:{port}/0" if password else f"redis://{host}:{port}/0"
@@ -79,7 +80,7 @@ class RedisBackend:
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         if url not in self._clients:
-            self._clients[url] = Redis.from_url(url, socket_timeout=60, protocol=2)
+            self._clients[url] = operators_client(url)
         return RedisInspector(self._clients[url], url, namespace)
 
     def states(self, server: OneServer) -> States:
@@ -129,6 +130,13 @@ class RedisBackend:
             str(directory / "server.conf"),
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
         ]
+
+
+def operators_client(url: str) -> Any:
+    """Return a client for the inspectors: of a server, or of a group's servers that take writes."""
+    if is_group(url):
+        return group_client(url, protocol=2, socket_timeout=60)
+    return Redis.from_url(url, socket_timeout=60, protocol=2)
 
 
 def _client(url: str) -> Redis:

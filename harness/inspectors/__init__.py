@@ -81,6 +81,12 @@ class Inspector(Protocol):
     def owner_of(self, session_id: str) -> str:
         """Return the prefix that the session's own entries in `everything` have."""
 
+    def part_of(self, session_id: str) -> int:
+        """Return the number of the part of the data in which the session lies.
+
+        Parts move between servers as a whole. Where there are none, all is part 0.
+        """
+
     def uncommitted_append(self, session_id: str, record: bytes) -> AbstractContextManager[None]:
         """Append by another client whose transaction commits when the block ends."""
 

@@ -216,6 +216,9 @@ class PostgresInspector:
     def owner_of(self, session_id: str) -> str:
         return f"session {self._namespace!r} {session_id.encode()!r}"
 
+    def part_of(self, session_id: str) -> int:
+        return 0
+
     @contextmanager
     def uncommitted_append(self, session_id: str, record: bytes) -> Iterator[None]:
         with psycopg.connect(self._url) as other:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from redis import Redis, exceptions
+from redis.crc import key_slot
 
 from harness.inspectors import RawRecord, Work
 
@@ -138,6 +139,9 @@ class RedisInspector:
 
     def owner_of(self, session_id: str) -> str:
         return (self._prefix + session_id.encode() + b"}:").decode()
+
+    def part_of(self, session_id: str) -> int:
+        return key_slot(self._key(session_id)) if "+cluster:" in self._url else 0
 
     def uncommitted_append(self, session_id: str, record: bytes) -> AbstractContextManager[None]:
         raise NotImplementedError("matrix.toml says that Redis lacks open_transactions")

@@ -6,6 +6,7 @@ import io
 import os
 import secrets
 import socket
+import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from harness.servers import (
 )
 from harness.servers.directories import copy_into, delete, private_directory
 from harness.servers.ownership import LABEL, is_gone, owner
+from harness.servers.places import Place
 
 # Registries are swapped by matrix.toml and MATRIX_REGISTRY; this prefix mangles names.
 testcontainers_config.hub_image_name_prefix = ""
@@ -70,14 +72,24 @@ class DockerServer:
     provider = "docker"
 
     def __init__(
-        self, cell: Cell, backend: Backend, registry: str, origin: DockerServer | None = None
+        self,
+        cell: Cell,
+        backend: Backend,
+        registry: str,
+        place: Place | None = None,
+        origin: DockerServer | None = None,
     ) -> None:
+        """Make a server of a cell; given a place, it is there in the network of this machine.
+
+        Given an origin, it starts with a copy of that server's data.
+        """
         self._cell = cell
         self._backend = backend
         self._registry = registry
         self._origin = origin
         self._reference = cell.image.reference(registry)
-        self._password: str = secrets.token_urlsafe(16)
+        self._place = place
+        self._password: str = place.password if place else secrets.token_urlsafe(16)
         if origin is not None:
             self._password = origin._password  # noqa: SLF001 - of this class; copied data hold it
         self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
@@ -137,7 +149,7 @@ class DockerServer:
         return int(self._wrapped().attrs["State"]["Pid"])
 
     def copy(self, cell: Cell) -> DockerServer:
-        return DockerServer(cell, self._backend, self._registry, self)
+        return DockerServer(cell, self._backend, self._registry, origin=self)
 
     def put(self, name: str, content: bytes) -> str:
         packed = io.BytesIO()
@@ -202,7 +214,7 @@ class DockerServer:
             self.disk = Disk(self._directory)
             self._data = self.disk.mount_point
         for attempt in range(PORT_ATTEMPTS):
-            port = free_port()
+            port = self._place.port if self._place else free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
             self._container = self._described(port)
             try:
@@ -224,13 +236,20 @@ class DockerServer:
             self._backend.container_arguments(self._cell.settings, self._password)
         )
         container.with_envs(**self._backend.container_environment(self._password))
-        container.with_kwargs(labels={LABEL: owner()})
+        options: dict[str, Any] = {"labels": {LABEL: owner()}}
         if self._data is not None:
             container.with_volume_mapping(str(self._data), self._backend.data, "rw")
-        container.ports = cast("dict[str, int | None]", {self._backend.port: ("127.0.0.1", port)})
+        if self._place:
+            options["network_mode"] = "host"  # members give clients each other's addresses
+        else:
+            ports = {self._backend.port: ("127.0.0.1", port)}
+            container.ports = cast("dict[str, int | None]", ports)
+        container.with_kwargs(**options)
         return container.waiting_for(Serving(self))
 
     def _no_disk(self) -> str | None:
+        if lacking := self._cell.lacks.get("power_cut"):
+            return lacking
         if _engine_is_here():
             return disk_fault()
         return "the power of a remote Docker engine's disks cannot be cut from here"
@@ -260,6 +279,15 @@ def daemon_fault() -> str | None:
             client.close()
     except (OSError, *FAULTS) as error:
         return f"{where}: {_cause(error)}"
+    return None
+
+
+def host_network_fault() -> str | None:
+    """Return why containers in the network of Docker's host are not in reach, None if they are."""
+    if sys.platform != "linux":
+        return "members of a group share the network of Docker's host, which is ours on Linux only"
+    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return "members of a group share the network of Docker's host, which is another machine"
     return None
 
 

@@ -32,11 +32,14 @@ from harness.servers import (
     wait_until_serving,
 )
 from harness.servers.directories import copy_into, delete, private_directory
+from harness.servers.places import Place
 
 USERS = ("postgres", "nobody")
 """Whom to run Postgres as where we are root, which it refuses: the first that exists."""
 PR_SET_PDEATHSIG = 1
 LEAST_SPACE = 1024**2
+LIBC = ctypes.CDLL(None)
+"""Loaded before any fork: a child of a process with threads must not load anything."""
 
 
 class EmbeddedServer:
@@ -45,7 +48,17 @@ class EmbeddedServer:
     provider = "embedded"
     image_digest: str | None = None
 
-    def __init__(self, cell: Cell, backend: Backend, origin: EmbeddedServer | None = None) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        backend: Backend,
+        place: Place | None = None,
+        origin: EmbeddedServer | None = None,
+    ) -> None:
+        """Make a server of a cell, at a place of its own choice unless it is given one.
+
+        Given an origin, it starts with a copy of that server's data.
+        """
         self._cell = cell
         self._backend = backend
         program = backend.find_program(cell.image.version)
@@ -56,10 +69,10 @@ class EmbeddedServer:
             )
         self._program = program
         self._origin = origin
-        self._password: str = secrets.token_urlsafe(16)
+        self._password: str = place.password if place else secrets.token_urlsafe(16)
         if origin is not None:
             self._password = origin._password  # noqa: SLF001 - of this class; copied data hold it
-        self._port = free_port()
+        self._port = place.port if place else free_port()
         self.url = backend.url("127.0.0.1", self._port, self._password)
         self._user = _unprivileged_user()
         self._directory: Path | None = None
@@ -109,10 +122,10 @@ class EmbeddedServer:
         self.disk.restore_power()
 
     def cannot(self, event: str) -> str | None:
-        return disk_fault() if event in NEED_DISK else None
+        return self._no_disk() if event in NEED_DISK else None
 
     def copy(self, cell: Cell) -> EmbeddedServer:
-        return EmbeddedServer(cell, self._backend, self)
+        return EmbeddedServer(cell, self._backend, origin=self)
 
     def put(self, name: str, content: bytes) -> str:
         assert self._directory is not None
@@ -139,6 +152,9 @@ class EmbeddedServer:
 
     def logs(self) -> str:
         return self._log.read_text(errors="replace") if self._directory else ""
+
+    def _no_disk(self) -> str | None:
+        return self._cell.lacks.get("power_cut") or disk_fault()
 
     @property
     def pid(self) -> int:
@@ -175,7 +191,7 @@ class EmbeddedServer:
             directory = self._directory = private_directory()
             _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
-            self.disk = None if disk_fault() or self._origin else Disk(directory)
+            self.disk = None if self._no_disk() or self._origin else Disk(directory)
             self.data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
@@ -259,4 +275,4 @@ def _reachable(program: Path, user: str | None, directory: Path) -> Path:
 def _die_with_parent() -> None:
     """Let the kernel kill the server when the harness dies, SIGKILL included (Linux only)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

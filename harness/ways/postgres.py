@@ -1,4 +1,4 @@
-"""The Postgres stores on a pool of their user's, which ends with the store here."""
+"""The Postgres stores on a pool of their user's, which ends with them here, or with replicas."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from stores.postgres import AsyncPostgresStore, PostgresStore
+from stores.postgres.settings import Urls
 
 SETTINGS: dict[str, Any] = {
     "min_size": 0,
@@ -50,3 +51,22 @@ async def with_async_pool(
     store = _PooledAsyncStore(pool, **options)
     store.pool = pool
     return store
+
+
+def with_replicas(url: str, *, replicas: Urls | None = None, **options: Any) -> PostgresStore:
+    """Return a store that reads on replicas too: any server of the URL, unless others are named."""
+    return PostgresStore.from_url(url, replicas=_readable(url, replicas, options), **options)
+
+
+def with_async_replicas(
+    url: str, *, replicas: Urls | None = None, **options: Any
+) -> AsyncPostgresStore:
+    """Return a store that reads on replicas too: any server of the URL, unless others are named."""
+    return AsyncPostgresStore.from_url(url, replicas=_readable(url, replicas, options), **options)
+
+
+def _readable(url: str, replicas: Urls | None, options: dict[str, Any]) -> Urls:
+    """Return whom reads may ask. Nobody has replicas of unlogged tables."""
+    if options.get("unlogged"):
+        return ()
+    return url if replicas is None else replicas

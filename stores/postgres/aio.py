@@ -17,16 +17,30 @@ from stores.async_store import AsyncStore
 from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.plans import Plans
-from stores.postgres.exchange import exchange, tries
-from stores.postgres.failures import connection_lost, failed, not_sent
+from stores.postgres.exchange import exchange_all, rows_of, tries
+from stores.postgres.failures import (
+    check_takes_writes,
+    connection_lost,
+    failed,
+    misplaced,
+    not_sent,
+)
 from stores.postgres.lending import AsyncCallersPool, AsyncLender, AsyncOwnPool
-from stores.postgres.settings import CHECK_INTERVAL, MAX_RECORD_BYTES, connection_settings
+from stores.postgres.replicas import Question, Replicas
+from stores.postgres.settings import (
+    CHECK_INTERVAL,
+    MAX_RECORD_BYTES,
+    Urls,
+    connection_settings,
+    replica_settings,
+)
 from stores.postgres.statements import (
     SCHEMA,
+    Answer,
+    Batch,
     PostgresCall,
     PostgresStatements,
     Row,
-    Statement,
 )
 
 Reply = TypeVar("Reply")
@@ -45,6 +59,8 @@ class AsyncPostgresStore(AsyncStore):
         max_record_bytes: int = MAX_RECORD_BYTES,
         schema: str = SCHEMA,
         unlogged: bool = False,
+        replicas: Urls = (),
+        max_connections: int = 10,
     ) -> None:
         statements = PostgresStatements(namespace, schema=schema)
         super().__init__(
@@ -54,6 +70,12 @@ class AsyncPostgresStore(AsyncStore):
         self._unlogged = unlogged
         self._lender: AsyncLender = (
             AsyncCallersPool(pool, timeout / 2) if isinstance(pool, AsyncConnectionPool) else pool
+        )
+        self._replicas: Replicas[AsyncLender] = Replicas(
+            [
+                AsyncOwnPool(settings, max_connections, timeout / 4)
+                for settings in replica_settings(replicas, timeout, unlogged=unlogged)
+            ]
         )
 
     @classmethod
@@ -68,6 +90,7 @@ class AsyncPostgresStore(AsyncStore):
         max_record_bytes: int = MAX_RECORD_BYTES,
         schema: str = SCHEMA,
         unlogged: bool = False,
+        replicas: Urls = (),
     ) -> Self:
         """See `stores.postgres.store.PostgresStore.from_url`. Needs no running event loop."""
         settings = connection_settings(url, timeout)
@@ -79,49 +102,70 @@ class AsyncPostgresStore(AsyncStore):
             max_record_bytes=max_record_bytes,
             schema=schema,
             unlogged=unlogged,
+            replicas=replicas,
+            max_connections=max_connections,
         )
 
     async def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, PostgresCall)
+        question = self._replicas.question(call, deadline)
+        rows = await self._ask_replica(question) if question else None
+        if rows is None:
+            rows = await self._ask_primary(call, deadline)
+        result: Reply = call.parse(rows)
+        return result
+
+    async def _ask_replica(self, question: Question[AsyncLender]) -> Sequence[Row] | None:
+        lender = question.replica.lender
         try:
-            loan = await self._lender.take(deadline)
+            loan = await lender.take(question.deadline)
+            try:
+                answers = await _take(loan.pgconn, question.batch, question.deadline)
+            finally:
+                await lender.give_back(loan)
+        except (psycopg.Error, OSError) as error:
+            lender.distrust()
+            self._replicas.failed(question, error)
+            return None
+        return self._replicas.answered(question, answers)
+
+    async def _ask_primary(self, call: PostgresCall[Any], deadline: float) -> Sequence[Row]:
+        try:
+            loan = await self._lender.take(deadline, writes=not call.reads)
         except (psycopg.Error, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
-            rows = await self._talk(loan.pgconn, call, deadline)
+            check_takes_writes(loan.pgconn, call)
+            answers = await self._talk(loan.pgconn, self._replicas.batch(call), deadline)
         except psycopg.Error as error:
-            if connection_lost(error):
+            if misplaced(error):
+                loan.pgconn.finish()
+            if misplaced(error) or connection_lost(error):
                 self._lender.distrust()
             raise failed(call, error) from error
         finally:
             await self._lender.give_back(loan)
-        result: Reply = call.parse(rows)
-        return result
+        self._replicas.learn(answers)
+        return rows_of(answers[0])
 
-    async def _talk(
-        self, pgconn: PGconn, call: PostgresCall[Any], deadline: float
-    ) -> Sequence[Row]:
-        steps = tries(call.statement, deadline, schema=self._schema, unlogged=self._unlogged)
+    async def _talk(self, pgconn: PGconn, batch: Batch, deadline: float) -> list[Answer]:
+        steps = tries(batch, deadline, schema=self._schema, unlogged=self._unlogged)
         try:
             step = next(steps)
             while True:
-                try:
-                    rows = await _take(pgconn, step, deadline)
-                except psycopg.Error as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(rows)
+                step = steps.send(await _take(pgconn, step, deadline))
         except StopIteration as done:
-            result: Sequence[Row] = done.value
-            return result
+            answers: list[Answer] = done.value
+            return answers
 
     async def _disconnect(self) -> None:
-        self._lender.close()
+        for lender in [self._lender, *self._replicas.lenders]:
+            lender.close()
 
 
-async def _take(pgconn: PGconn, step: Statement | Pause, deadline: float) -> Sequence[Row] | None:
+async def _take(pgconn: PGconn, step: Batch | Pause, deadline: float) -> list[Answer]:
     if isinstance(step, Pause):
         await asyncio.sleep(step.seconds)
-        return None
+        return []
     left = max(0.001, deadline - monotonic())
-    return await wait_async(exchange(pgconn, step), pgconn.socket, CHECK_INTERVAL, left)
+    return await wait_async(exchange_all(pgconn, step), pgconn.socket, CHECK_INTERVAL, left)

@@ -7,11 +7,12 @@ import re
 from collections.abc import Generator, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from stores.postgres.statements import Row, Statement
+from stores.postgres.statements import Answer, Batch, Row, Statement
 
 MISSING = frozenset({"3F000", "42P01", "42883"})
 """SQLSTATEs of an unknown schema, table or function (Postgres docs, Error Codes)."""
@@ -22,7 +23,7 @@ _NAMES = re.compile(
 )
 
 
-def create(schema: str, *, unlogged: bool) -> Generator[Statement, Sequence[Row], None]:
+def create(schema: str, *, unlogged: bool) -> Generator[Batch, list[Answer], None]:
     """Create what is missing of the schema in one transaction: yields its statements.
 
     An advisory lock, keyed by the schema's name, lets processes that start at once on a
@@ -32,10 +33,10 @@ def create(schema: str, *, unlogged: bool) -> Generator[Statement, Sequence[Row]
     """
     digest = hashlib.sha256(b"stores.postgres:" + schema.encode()).digest()
     key = int.from_bytes(digest[:8], signed=True)
-    yield Statement(b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(%d)" % key)
+    yield from _run(b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(%d)" % key)
     try:
         names = _NAMES.findall(_text())
-        rows = yield Statement(
+        rows = yield from _run(
             b"SELECT count(*) FROM"
             b" (SELECT relname, relnamespace FROM pg_class"
             b" UNION SELECT proname, pronamespace FROM pg_proc) AS made (name, namespace)"
@@ -44,12 +45,21 @@ def create(schema: str, *, unlogged: bool) -> Generator[Statement, Sequence[Row]
             (schema, names),
         )
         if rows[0][0] < len(names):
-            yield Statement(_script(schema, unlogged=unlogged))
+            yield from _run(_script(schema, unlogged=unlogged))
     except psycopg.Error as error:
         if error.sqlstate is not None:  # else there is no server any more to tell it
-            yield Statement(b"ROLLBACK")
+            yield from _run(b"ROLLBACK")
         raise
-    yield Statement(b"COMMIT")
+    yield from _run(b"COMMIT")
+
+
+def _run(
+    text: bytes, values: Sequence[Any] | None = None
+) -> Generator[Batch, list[Answer], Sequence[Row]]:
+    (rows,) = yield (Statement(text, values),)
+    if isinstance(rows, psycopg.Error):
+        raise rows
+    return rows
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import psycopg
+from psycopg.pq.abc import PGconn
 
 from stores.errors import (
     CorruptRecord,
@@ -13,13 +14,16 @@ from stores.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from stores.postgres.pool import is_standby
 from stores.postgres.statements import PostgresCall
 
 FULL: Final = frozenset({"53100", "53200"})
 """Disk full, out of memory."""
+READ_ONLY: Final = "25006"
+"""The server is a standby, or set to be read-only."""
 REFUSALS: Final = (
     "0A000",  # what is unlogged cannot be read on a standby
-    "25006",  # read-only: a standby, or set so
+    READ_ONLY,
     "28",  # wrong user or password
     "3D000",  # no such database
     "40001",  # serialization failure; here only if it went on until the deadline
@@ -65,6 +69,20 @@ def connection_lost(error: psycopg.Error) -> bool:
     """Say whether an error ended the connection, rather than only the statement."""
     fatal = error.diag.severity_nonlocalized in {"FATAL", "PANIC"}
     return fatal or error.sqlstate is None or error.sqlstate.startswith(LOST)
+
+
+def misplaced(error: psycopg.Error) -> bool:
+    """Say whether the server takes no writes, so that another one has to be found."""
+    return error.sqlstate == READ_ONLY
+
+
+def check_takes_writes(pgconn: PGconn, call: PostgresCall[Any]) -> None:
+    """Raise psycopg.Error if the call writes and the connection's server is known as a standby.
+
+    The server would refuse it too, but for a lock that is held: there it tells who held it once.
+    """
+    if not call.reads and is_standby(pgconn):
+        raise psycopg.errors.ReadOnlySqlTransaction("the server is a standby: it takes no writes")
 
 
 def _text(error: BaseException) -> str:

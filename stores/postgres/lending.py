@@ -12,7 +12,7 @@ from psycopg.pq.abc import PGconn
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from stores.errors import StoreClosed
-from stores.postgres.pool import Pool, is_done, is_quiet
+from stores.postgres.pool import Pool, is_done, is_quiet, is_standby
 from stores.postgres.settings import ConnectionSettings, connect, connect_async
 
 STALE_TRIES = 100
@@ -30,8 +30,11 @@ class Loan:
 class Lender(Protocol):
     """Lends connections to threads."""
 
-    def take(self, deadline: float) -> Loan:
-        """Lend one. Raises psycopg.Error or OSError (TimeoutError too), then none is out."""
+    def take(self, deadline: float, *, writes: bool = False) -> Loan:
+        """Lend one. Raises psycopg.Error or OSError (TimeoutError too), then none is out.
+
+        To write, one to a standby will not do if another can be had.
+        """
 
     def give_back(self, loan: Loan) -> None:
         """Take it back, and close it unless everything on it is done."""
@@ -46,7 +49,7 @@ class Lender(Protocol):
 class AsyncLender(Protocol):
     """`Lender`, awaited where it may wait."""
 
-    async def take(self, deadline: float) -> Loan:
+    async def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
 
     async def give_back(self, loan: Loan) -> None:
@@ -67,7 +70,7 @@ class OwnPool:
         self._settings = settings
         self._patience = patience
 
-    def take(self, deadline: float) -> Loan:
+    def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
         permit = self._pool.ask()
         try:
@@ -107,7 +110,7 @@ class AsyncOwnPool:
         self._settings = settings
         self._patience = patience
 
-    async def take(self, deadline: float) -> Loan:
+    async def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
         permit = self._pool.ask()
         try:
@@ -150,11 +153,12 @@ class CallersPool:
         self._pool = pool
         self._patience = patience
 
-    def take(self, deadline: float) -> Loan:
+    def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
-        for _ in range(STALE_TRIES):
+        for tried in range(STALE_TRIES):
             connection = self._pool.getconn(_within(deadline, self._patience))
-            if is_quiet(connection.pgconn):
+            left_behind = writes and tried < self._pool.max_size and is_standby(connection.pgconn)
+            if is_quiet(connection.pgconn) and not left_behind:
                 break
             connection.close()
             self._pool.putconn(connection)
@@ -180,11 +184,12 @@ class AsyncCallersPool:
         self._pool = pool
         self._patience = patience
 
-    async def take(self, deadline: float) -> Loan:
+    async def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
-        for _ in range(STALE_TRIES):
+        for tried in range(STALE_TRIES):
             connection = await self._pool.getconn(_within(deadline, self._patience))
-            if is_quiet(connection.pgconn):
+            left_behind = writes and tried < self._pool.max_size and is_standby(connection.pgconn)
+            if is_quiet(connection.pgconn) and not left_behind:
                 break
             await connection.close()
             await self._pool.putconn(connection)

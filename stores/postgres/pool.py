@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from threading import Lock
 
 import psycopg
-from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.pq import ConnStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 
 
@@ -109,7 +109,8 @@ class Pool:
 def is_done(pgconn: PGconn) -> bool:
     """Say whether nothing is under way on the connection, so that it may be lent again."""
     idle = pgconn.transaction_status == TransactionStatus.IDLE
-    return pgconn.status == ConnStatus.OK and idle
+    no_pipeline = pgconn.pipeline_status == PipelineStatus.OFF
+    return pgconn.status == ConnStatus.OK and idle and no_pipeline
 
 
 def is_quiet(pgconn: PGconn) -> bool:
@@ -120,3 +121,11 @@ def is_quiet(pgconn: PGconn) -> bool:
         return not poll.poll(0)
     except (psycopg.Error, OSError):
         return False
+
+
+def is_standby(pgconn: PGconn) -> bool:
+    """Say whether the server has told that it takes no writes. It tells when that changes.
+
+    What it has told since the last call is not known yet: a connection may be judged too hard.
+    """
+    return pgconn.parameter_status(b"in_hot_standby") == b"on"

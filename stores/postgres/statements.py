@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import psycopg
 from psycopg import sql
 
 from stores.calls import (
@@ -38,6 +39,8 @@ MAX_SCHEMA_BYTES = 63
 """Postgres cuts longer names off (its docs, Lexical Structure)."""
 
 Row = Sequence[Any]
+Answer = Sequence[Row] | psycopg.Error
+"""What a statement of a batch gave."""
 Reply_co = TypeVar("Reply_co", covariant=True)
 
 
@@ -47,6 +50,10 @@ class Statement:
 
     text: bytes
     values: Sequence[Any] | None = None
+
+
+Batch = tuple[Statement, ...]
+"""Statements sent at once, in one round trip, each a transaction of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +146,7 @@ class PostgresStatements:
             session_id="*",
             repeatable=True,
             reads=True,
+            newest=True,
             parse=lambda _: None,
             statement=Statement(b"SELECT 1", ()),
         )

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from functools import partial
 from time import monotonic
 from typing import Any, Self, TypeVar
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
-from stores.async_store import AsyncStore
-from stores.calls import Call
+from stores.async_store import AsyncStore, carry_out
+from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.loops import PerLoop
 from stores.plans import Plans
+from stores.redis.clients import Servers, servers_of, servers_of_url
 from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
-from stores.redis.connections import own_async_pool, pool_of_url
+from stores.redis.connections import own_async_pool
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
+from stores.redis.routing import Hop, Leave, Node
 
 Reply = TypeVar("Reply")
 
@@ -31,7 +32,7 @@ class AsyncRedisStore(AsyncStore):
 
     def __init__(
         self,
-        client: Redis | ConnectionPool,
+        client: Redis | ConnectionPool | RedisCluster | Servers,
         *,
         namespace: str,
         ttl: Seconds | None = None,
@@ -42,14 +43,9 @@ class AsyncRedisStore(AsyncStore):
         super().__init__(
             Plans(commands, ttl=ttl, timeout=timeout, max_record_bytes=max_record_bytes)
         )
-        given: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
-        self._pools: PerLoop[Any]
-        if type(given) in {ConnectionPool, BlockingConnectionPool}:
-            make = partial(own_async_pool, given, self._plans.timeout)
-            self._pools = PerLoop(make, BlockingConnectionPool.disconnect)
-        else:
-            # A pool of another class, such as Sentinel's, finds its server in its own way.
-            self._pools = PerLoop(lambda: given, _leave_open)
+        self._servers = client if isinstance(client, Servers) else servers_of(client)
+        self._route = self._servers.route(self._plans.timeout)
+        self._pools: PerLoop[dict[Node | None, Any]] = PerLoop(dict, self._close_pools)
 
     @classmethod
     def from_url(
@@ -63,8 +59,9 @@ class AsyncRedisStore(AsyncStore):
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> Self:
         """See `stores.redis.store.RedisStore.from_url`."""
+        servers: Any = servers_of_url(ConnectionPool.from_url, url, max_connections)
         return cls(
-            pool_of_url(ConnectionPool.from_url, url, max_connections),
+            servers,
             namespace=namespace,
             ttl=ttl,
             timeout=timeout,
@@ -73,13 +70,33 @@ class AsyncRedisStore(AsyncStore):
 
     async def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
-        pool = await self._pools.get()
+        return await carry_out(self._route.carry(call, deadline), self._step)
+
+    async def _step(self, step: Hop | Leave | Pause) -> Any:
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        if isinstance(step, Leave):
+            return await (await self._pool(step.node)).disconnect(inuse_connections=False)
+        return await self._hop(step)
+
+    async def _pool(self, node: Node | None) -> Any:
+        pools = await self._pools.get()
+        if node not in pools:
+            settings = self._servers.of(node) if self._servers.pool is None else None
+            pools[node] = (
+                own_async_pool(settings, self._plans.timeout) if settings else self._servers.pool
+            )
+        return pools[node]
+
+    async def _hop(self, hop: Hop) -> Any:
+        call, pool = hop.call, await self._pool(hop.node)
         try:
-            connection = await pool.get_connection()
+            async with asyncio.timeout(max(0.001, hop.deadline - monotonic())):
+                connection = await pool.get_connection()
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
-            reply = await self._talk(connection, call, deadline)
+            reply = await self._talk(connection, hop)
         except ANSWERED as error:
             raise refused(call.session_id, error) from error
         except (exceptions.RedisError, OSError) as error:
@@ -91,26 +108,34 @@ class AsyncRedisStore(AsyncStore):
             raise
         finally:
             await pool.release(connection)
-        result: Reply = call.parse(reply)
-        return result
+        return call.parse(reply)
 
-    async def _talk(self, connection: Any, call: RedisCall[Reply], deadline: float) -> Any:
-        async with asyncio.timeout(max(0.001, deadline - monotonic())):
-            await connection.send_command(*call.by_digest())
+    async def _talk(self, connection: Any, hop: Hop) -> Any:
+        async with asyncio.timeout(max(0.001, hop.deadline - monotonic())):
+            await _send(connection, hop, hop.call.by_digest())
             try:
                 return await _reply(connection)
             except exceptions.NoScriptError:
-                await connection.send_command(*call.by_source())
+                await _send(connection, hop, hop.call.by_source())
                 return await _reply(connection)
 
     async def _disconnect(self) -> None:
         await self._pools.close()
 
+    async def _close_pools(self, pools: dict[Node | None, Any]) -> None:
+        if self._servers.pool is None:
+            for pool in pools.values():
+                await pool.disconnect()
+
+
+async def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
+    if hop.asking:
+        await connection.send_packed_command(connection.pack_commands([("ASKING",), command]))
+        await _reply(connection)
+    else:
+        await connection.send_command(*command)
+
 
 async def _reply(connection: Any) -> Any:
     # The deadline bounds it. With a timeout of its own, redis-py gives None where it runs out.
     return await connection.read_response(disable_decoding=True, timeout=math.inf)
-
-
-async def _leave_open(pool: Any) -> None:
-    """Do nothing: the pool is the caller's."""

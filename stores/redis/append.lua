@@ -1,4 +1,4 @@
--- KEYS: session, lock. ARGV: ttl in ms, fence or '', then id and record of each message.
+-- KEYS: session, and its lock with a fence. ARGV: ttl in ms, fence or '', then id and record of each message.
 -- Returns {'fenced', token}, {'partly'}, or {'ok', position, <stored_at>:<record>, ...}.
 local session, lock, ttl = KEYS[1], KEYS[2], ARGV[1]
 local later = later_token(session, lock, ARGV[2])

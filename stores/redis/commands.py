@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -59,13 +59,16 @@ def script(name: str) -> Script:
 class RedisCall(Call[Reply_co]):
     """A call as Redis takes it: a script with its keys and arguments, or one plain command.
 
-    ``reads`` says that it changes nothing in any case.
+    ``reads`` says that it changes nothing in any case, ``lists`` that it is a step of a listing.
+    All ``keys`` are in one cluster slot. ``walk`` is what the route knows of a listing under way.
     """
 
     reads: bool = False
+    lists: bool = False
     script: Script | None = None
     keys: Sequence[bytes] = ()
     arguments: Sequence[bytes | str | int] = ()
+    walk: Any = None
 
     def by_digest(self) -> tuple[bytes | str | int, ...]:
         """The command that runs the call, its script by digest where it has one."""
@@ -77,6 +80,11 @@ class RedisCall(Call[Reply_co]):
         """The command for a server that has not cached the script, and will after it."""
         assert self.script is not None
         return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
+
+    def from_start(self) -> RedisCall[Reply_co]:
+        """Return the step of a listing that begins it at a server."""
+        name, _, *rest = self.arguments
+        return replace(self, arguments=(name, 0, *rest), walk=None)
 
 
 class RedisCommands:
@@ -102,7 +110,8 @@ class RedisCommands:
         self, session_id: str, entries: Sequence[tuple[str, bytes]], ttl_ms: int, fence: int | None
     ) -> Call[Appended | PartlyStored | Fenced]:
         flat = [part for message_id, record in entries for part in (message_id.encode(), record)]
-        return self._script("append", session_id, _appended, [ttl_ms, _optional(fence), *flat])
+        arguments = [ttl_ms, _optional(fence), *flat]
+        return self._script("append", session_id, _appended, arguments, fenced=fence is not None)
 
     def history(
         self, session_id: str, limit: int | None, before: int | None
@@ -127,26 +136,31 @@ class RedisCommands:
             [ttl_ms, _optional(fence), _optional(if_version), write_id, record],
             # Unguarded, a late second copy could overwrite what others saved in between.
             repeatable=if_version is not None,
+            fenced=fence is not None,
         )
 
     def load_context(self, session_id: str) -> Call[RawContext | None]:
         key = self.session_key(session_id)
-        return self._command(session_id, _context, ["HMGET", key, "c", "v"])
+        return self._command(session_id, _context, ["HMGET", key, "c", "v"], [key])
 
     def load_session(self, session_id: str, limit: int | None) -> Call[RawSession | None]:
         return self._script("load", session_id, _session, [_optional(limit)], reads=True)
 
     def delete_session(self, session_id: str, fence: int | None) -> Call[bool | Fenced]:
-        return self._script("delete", session_id, _deleted, [_optional(fence)], repeatable=False)
+        fenced = fence is not None
+        return self._script(
+            "delete", session_id, _deleted, [_optional(fence)], repeatable=False, fenced=fenced
+        )
 
     def set_ttl(self, session_id: str, ttl_ms: int) -> Call[bool]:
         return self._script("set_ttl", session_id, _yes, [ttl_ms])
 
     def get_ttl(self, session_id: str) -> Call[int | None]:
-        return self._command(session_id, _remaining, ["PTTL", self.session_key(session_id)])
+        key = self.session_key(session_id)
+        return self._command(session_id, _remaining, ["PTTL", key], [key])
 
     def acquire(self, session_id: str, owner: str, lease_ms: int) -> Call[Held | Busy]:
-        return self._script("acquire", session_id, _acquired, [owner, lease_ms])
+        return self._script("acquire", session_id, _acquired, [owner, lease_ms], fenced=True)
 
     def renew(self, session_id: str, owner: str, lease_ms: int) -> Call[bool]:
         return self._script("renew", session_id, _yes, [owner, lease_ms], lock_only=True)
@@ -157,9 +171,15 @@ class RedisCommands:
 
     def sessions(self, cursor: Any) -> Call[Page]:
         pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._prefix) + b"*}:session"
-        arguments = ["SCAN", cursor or 0, "MATCH", pattern, "COUNT", SCAN_COUNT]
+        walk, at = cursor or (None, 0)
         return RedisCall(
-            session_id="*", repeatable=True, reads=True, parse=self._page, arguments=arguments
+            session_id="*",
+            repeatable=True,
+            reads=True,
+            lists=True,
+            parse=self._page,
+            arguments=["SCAN", at, "MATCH", pattern, "COUNT", SCAN_COUNT],
+            walk=walk,
         )
 
     def ping(self) -> Call[None]:
@@ -171,7 +191,7 @@ class RedisCommands:
             bytes(key)[len(self._prefix) : -len(b"}:session")].decode(errors="replace")
             for key in keys
         ]
-        return Page(names, None if int(cursor) == 0 else int(cursor))
+        return Page(names, None if int(cursor) == 0 else (None, int(cursor)))
 
     def _script(
         self,
@@ -182,16 +202,20 @@ class RedisCommands:
         *,
         repeatable: bool = True,
         reads: bool = False,
+        fenced: bool = False,
         lock_only: bool = False,
     ) -> RedisCall[Reply_co]:
+        # No key that is not needed: while a slot is being moved, Redis refuses calls with several
+        # keys unless all are at one place (cluster specification, TRYAGAIN).
         session, lock = self.session_key(session_id), self.lock_key(session_id)
+        keys = [lock] if lock_only else [session, lock] if fenced else [session]
         return RedisCall(
             session_id=session_id,
             repeatable=repeatable,
             reads=reads,
             parse=partial(parse, session_id),
             script=script(name),
-            keys=[lock] if lock_only else [session, lock],
+            keys=keys,
             arguments=arguments,
         )
 
@@ -200,12 +224,14 @@ class RedisCommands:
         session_id: str,
         parse: Callable[[str, Any], Reply_co],
         arguments: Sequence[bytes | str | int],
+        keys: Sequence[bytes] = (),
     ) -> RedisCall[Reply_co]:
         return RedisCall(
             session_id=session_id,
             repeatable=True,
             reads=True,
             parse=partial(parse, session_id),
+            keys=keys,
             arguments=arguments,
         )
 

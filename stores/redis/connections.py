@@ -2,25 +2,26 @@
 
 A `redis.Redis` tries each command and each connect up to ten times again, and gives every
 connect and every piece of a reply a timeout of its own. So a client given to a store tells
-where to connect, as whom and how many times at most, and the store makes its own connections
-there, which end in time.
+where to connect, as whom and how many times at most (`stores.redis.clients`), and the store
+makes its own connections there, which end in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import math
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
-from redis.exceptions import ResponseError
+from redis import exceptions
 
 OF_THE_POOL = (
     "connection_pool",
@@ -38,76 +39,85 @@ MOST_CONNECTIONS = 1000
 """Where a client sets no limit. A blocking pool keeps a place for each."""
 
 
-def own_pool(pool: redis.ConnectionPool, timeout: float) -> redis.BlockingConnectionPool:
-    """Return a pool that connects as another does, each operation within ``timeout`` seconds."""
-    kind: Any = redis.BlockingConnectionPool  # which has no types
-    own: redis.BlockingConnectionPool = kind(**_settings(pool, _Timely, timeout))
+LIMIT = threading.local()
+"""``deadline``: time.monotonic() by which the thread's call must have a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to connect, as a client does; ``replicas`` False refuses servers that are replicas."""
+
+    connection_class: Any
+    max_connections: int
+    arguments: Mapping[str, Any]
+    replicas: bool = True
+
+    @classmethod
+    def of(cls, pool: Any) -> Settings:
+        """Return the settings of a pool's connections."""
+        return cls(pool.connection_class, pool.max_connections, pool.connection_kwargs)
+
+    def at(self, host: str, port: int) -> Settings:
+        """Return the same for another server."""
+        return replace(self, arguments={**self.arguments, "host": host, "port": port})
+
+    def of_pool(self, mixin: type, timeout: float) -> dict[str, Any]:
+        """Return the arguments of a pool.
+
+        Waiting for a free connection may take a quarter of the timeout, and making one another,
+        so that a server that cannot be reached is given up with time left for one more try.
+        """
+        kept = {name: value for name, value in self.arguments.items() if name not in OF_THE_POOL}
+        return kept | {
+            "connection_class": _mixed(mixin, self.connection_class, self.replicas),
+            "max_connections": min(self.max_connections, MOST_CONNECTIONS),
+            "timeout": timeout / 4,
+            "socket_connect_timeout": timeout / 4,
+            "socket_timeout": timeout,
+            "health_check_interval": 0,
+            # Retries are the store's own: only what is safe to repeat, and within the timeout.
+            "retry": None,
+            "retry_on_timeout": False,
+            "retry_on_error": [],
+            "protocol": 2,
+            # CLIENT SETINFO would cost a round trip more for each connection.
+            "driver_info": None,
+        }
+
+
+def own_pool(settings: Settings, timeout: float) -> redis.BlockingConnectionPool:
+    """Return a pool of connections for a store with this timeout in seconds."""
+    kind: Any = _Pool  # the driver's own has no types
+    own: redis.BlockingConnectionPool = kind(**settings.of_pool(_Timely, timeout))
     return own
 
 
-def own_async_pool(
-    pool: redis.asyncio.ConnectionPool, timeout: float
-) -> redis.asyncio.BlockingConnectionPool:
+def own_async_pool(settings: Settings, timeout: float) -> redis.asyncio.BlockingConnectionPool:
     """`own_pool` for `redis.asyncio`, to be used in one event loop."""
-    return redis.asyncio.BlockingConnectionPool(**_settings(pool, _TimelyAsync, timeout))
+    return redis.asyncio.BlockingConnectionPool(**settings.of_pool(_TimelyAsync, timeout))
 
 
-def pool_of_url(make: Callable[..., Any], url: str, max_connections: int) -> Any:
-    """Return a pool that knows the URL's settings; raise ValueError where it cannot be parsed."""
-    if not _is_sound(url):
-        raise ValueError(
-            "the URL must be redis://[[user]:password@]host[:port][/database] or rediss://…; "
-            "is its password percent-encoded?"
-        )
-    return make(url, max_connections=max_connections)
+class _Pool(redis.BlockingConnectionPool):
+    """A pool in which nobody waits longer than until their call's deadline."""
+
+    @property
+    def timeout(self) -> float:
+        return max(0.001, min(self._longest_wait, _deadline() - monotonic()))
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._longest_wait = seconds
 
 
-def _is_sound(url: str) -> bool:
-    """Tell whether redis-py would read the URL as meant.
-
-    Its messages quote what stands where the port should be, which may be part of a password
-    with a slash in it, and where the database's number should be it takes 0 for anything else.
-    """
-    try:
-        parts = urlsplit(url)
-        return parts.scheme == "unix" or (
-            parts.scheme in {"redis", "rediss"}
-            and parts.port != 0
-            and not parts.fragment
-            and re.fullmatch(r"/?\d*", parts.path) is not None
-        )
-    except ValueError:
-        return False
-
-
-def _settings(pool: Any, mixin: type, timeout: float) -> dict[str, Any]:
-    """Return the settings of a pool like this one.
-
-    Waiting for a free connection may take a quarter of the timeout, and making one another,
-    so that a server that cannot be reached is given up with time left for one more try.
-    """
-    of_client = {k: v for k, v in pool.connection_kwargs.items() if k not in OF_THE_POOL}
-    return of_client | {
-        "connection_class": _mixed(mixin, pool.connection_class),
-        "max_connections": min(pool.max_connections, MOST_CONNECTIONS),
-        "timeout": timeout / 4,
-        "socket_connect_timeout": timeout / 4,
-        "socket_timeout": timeout,
-        "health_check_interval": 0,
-        # Retries are the store's own: only what is safe to repeat, and within the timeout.
-        "retry": None,
-        "retry_on_timeout": False,
-        "retry_on_error": [],
-        "protocol": 2,
-        # CLIENT SETINFO would cost a round trip more for each connection.
-        "driver_info": None,
-    }
+def _deadline() -> float:
+    return getattr(LIMIT, "deadline", math.inf)
 
 
 class _Timely:
     """Mixin of a connection whose sending and receiving all end at its ``deadline``."""
 
     deadline: float
+    hello: tuple[str, ...]
     socket_timeout: float
     socket_connect_timeout: float
 
@@ -119,11 +129,19 @@ class _Timely:
         """
         if self.is_connected:
             return
-        self.deadline = monotonic() + self.socket_connect_timeout
-        super().connect()  # type: ignore[misc] # of the class that this is mixed into
-        self.send_command("PING", check_health=False)
-        with suppress(ResponseError):
-            self.read_response()
+        longest = self.socket_connect_timeout
+        self.deadline = min(monotonic() + longest, _deadline())
+        self.socket_connect_timeout = max(0.001, self.deadline - monotonic())
+        try:
+            super().connect()  # type: ignore[misc] # of the class that this is mixed into
+            self.send_command(*self.hello, check_health=False)
+            with suppress(exceptions.ResponseError):
+                check_role(self.read_response(disable_decoding=True))
+        except BaseException:
+            self.disconnect()
+            raise
+        finally:
+            self.socket_connect_timeout = longest
 
     def _connect(self: Any) -> Any:
         # A TLS handshake takes the timeout that is meant for replies.
@@ -182,15 +200,26 @@ class _TimelyAsync:
         try:
             async with asyncio.timeout(self.socket_connect_timeout):
                 await super().connect()  # type: ignore[misc] # of the class this is mixed into
-                await self.send_command("PING", check_health=False)
-                with suppress(ResponseError):
-                    await self.read_response()
+                await self.send_command(*self.hello, check_health=False)
+                with suppress(exceptions.ResponseError):
+                    check_role(await self.read_response(disable_decoding=True))
         except BaseException:
             # Cancelled half-way it would count as connected.
             await self.disconnect(nowait=True)
             raise
 
 
+def check_role(reply: Any) -> None:
+    """Raise ConnectionError if a server answers ROLE as a replica does.
+
+    A primary that was replaced has closed its connections; a new one there would read what is
+    old. Redis docs, "Guidelines for Redis clients with support for Redis Sentinel".
+    """
+    if isinstance(reply, list) and reply[0] != b"master":
+        raise exceptions.ConnectionError("READONLY the server is a replica")
+
+
 @cache
-def _mixed(mixin: type, connection_class: type) -> type:
-    return type(f"Timely{connection_class.__name__}", (mixin, connection_class), {})
+def _mixed(mixin: type, connection_class: type, replicas: bool) -> type:  # noqa: FBT001 - a key
+    greeting = {"hello": ("PING",) if replicas else ("ROLE",)}
+    return type(f"Timely{connection_class.__name__}", (mixin, connection_class), greeting)

@@ -27,6 +27,7 @@ REFUSING_TYPES: Final = (
     exceptions.ReadOnlyError,
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
+    exceptions.AskError,
     exceptions.NoPermissionError,
     exceptions.AuthenticationError,
     exceptions.BusyLoadingError,
@@ -45,7 +46,7 @@ def refused(session_id: str, error: BaseException) -> StoreError:
 
     Scripts make one refusable write, so an error never leaves half of it behind.
     """
-    text = _text(error)
+    text = text_of(error)
     if isinstance(error, exceptions.OutOfMemoryError) or FULL.search(text):
         return StoreFull(f"session {session_id!r}: {text}")
     if isinstance(error, REFUSING_TYPES) or REFUSALS.search(text):
@@ -57,14 +58,17 @@ def refused(session_id: str, error: BaseException) -> StoreError:
 
 def not_sent(session_id: str, error: BaseException) -> StoreError:
     """Map a failure before the call left: certainly not applied."""
-    return StoreUnavailable(f"session {session_id!r}: no connection ({_text(error)})")
+    return StoreUnavailable(f"session {session_id!r}: no connection ({text_of(error)})")
 
 
 def no_reply(call: RedisCall[Any], error: BaseException) -> StoreError:
     """Map a failure after the call left: nobody can tell, but that a read changed nothing."""
     lost = StoreUnavailable if call.reads else OutcomeUnknown
-    return lost(f"session {call.session_id!r}: the reply was lost ({_text(error)})")
+    return lost(f"session {call.session_id!r}: the reply was lost ({text_of(error)})")
 
 
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def text_of(error: BaseException | None) -> str:
+    """Return what an error says, with the code that redis-py has cut from a server's answer."""
+    text = str(error) or type(error).__name__
+    code = getattr(error, "status_code", None) or ""
+    return text if code in text else f"{code} {text}"

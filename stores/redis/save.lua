@@ -1,4 +1,4 @@
--- KEYS: session, lock. ARGV: ttl in ms, fence or '', expected version or '', write id, record.
+-- KEYS: session, and its lock with a fence. ARGV: ttl in ms, fence or '', expected version or '', write id, record.
 -- Returns {'fenced', token}, {'stale', version} or {'ok', version}.
 local session, lock, ttl, fence, expected = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local later = later_token(session, lock, fence)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from time import monotonic
 from typing import Any, Self, TypeVar
 
-from redis import BlockingConnectionPool, ConnectionPool, Redis, exceptions
+from redis import ConnectionPool, Redis, exceptions
+from redis.cluster import RedisCluster
 
-from stores.calls import Call
+from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.plans import Plans
+from stores.redis.clients import Servers, servers_of, servers_of_url
 from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
-from stores.redis.connections import own_pool, pool_of_url
+from stores.redis.connections import LIMIT, own_pool
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
-from stores.sync_store import SyncStore
+from stores.redis.routing import Hop, Leave, Node
+from stores.sync_store import SyncStore, carry_out
 
 Reply = TypeVar("Reply")
 
@@ -22,8 +26,9 @@ class RedisStore(SyncStore):
     """Keeps each session in one Redis hash; every operation is one script or command.
 
     Args:
-        client: a `redis.Redis` or a connection pool of the caller's, which says where to
-            connect, as whom, and how many times at most. The store makes its own connections
+        client: a `redis.Redis` or a connection pool of the caller's, one of a Sentinel's
+            ``master_for``, or a `redis.cluster.RedisCluster`, which says where to connect, as
+            whom, and how many times at most to each server. The store makes its own connections
             there, within its timeout and without the client's retries, and `close` closes
             those alone.
         namespace: sessions of different namespaces never meet.
@@ -34,7 +39,7 @@ class RedisStore(SyncStore):
 
     def __init__(
         self,
-        client: Redis | ConnectionPool,
+        client: Redis | ConnectionPool | RedisCluster | Servers,
         *,
         namespace: str,
         ttl: Seconds | None = None,
@@ -45,10 +50,9 @@ class RedisStore(SyncStore):
         super().__init__(
             Plans(commands, ttl=ttl, timeout=timeout, max_record_bytes=max_record_bytes)
         )
-        given: Any = client if isinstance(client, ConnectionPool) else client.connection_pool
-        # A pool of another class, such as Sentinel's, finds its server in its own way.
-        self._owns_pool = type(given) in {ConnectionPool, BlockingConnectionPool}
-        self._pool: Any = own_pool(given, self._plans.timeout) if self._owns_pool else given
+        self._servers = client if isinstance(client, Servers) else servers_of(client)
+        self._route = self._servers.route(self._plans.timeout)
+        self._pools: dict[Node | None, Any] = {}
 
     @classmethod
     def from_url(
@@ -61,14 +65,16 @@ class RedisStore(SyncStore):
         max_connections: int = 10,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> Self:
-        """Return a store with a pool of its own for a ``redis://`` or ``rediss://`` URL.
+        """Return a store with a pool of its own for each server.
 
-        Connects at the first call. When all ``max_connections`` are busy, a call waits a
-        quarter of the timeout for one; connecting may take another quarter. Raises ValueError
-        for a URL that cannot be parsed.
+        The URL is ``redis://…``, ``redis+sentinel://…/service`` or ``redis+cluster://…``, or the
+        same with ``rediss`` (docs/stores.md). Connects at the first call. When all
+        ``max_connections`` to a server are busy, a call waits a quarter of the timeout for one;
+        connecting may take another quarter. Raises ValueError for a URL that cannot be parsed.
         """
+        servers: Any = servers_of_url(ConnectionPool.from_url, url, max_connections)
         return cls(
-            pool_of_url(ConnectionPool.from_url, url, max_connections),
+            servers,
             namespace=namespace,
             ttl=ttl,
             timeout=timeout,
@@ -77,12 +83,31 @@ class RedisStore(SyncStore):
 
     def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
+        reply: Reply = carry_out(self._route.carry(call, deadline), self._step)
+        return reply
+
+    def _step(self, step: Hop | Leave | Pause) -> Any:
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        if isinstance(step, Leave):
+            return self._pool(step.node).disconnect(inuse_connections=False)
+        return self._hop(step)
+
+    def _pool(self, node: Node | None) -> Any:
+        if node not in self._pools:
+            pool = self._servers.pool or own_pool(self._servers.of(node), self._plans.timeout)
+            self._pools.setdefault(node, pool)  # one of two threads' is as good as the other's
+        return self._pools[node]
+
+    def _hop(self, hop: Hop) -> Any:
+        call, pool = hop.call, self._pool(hop.node)
+        LIMIT.deadline = hop.deadline
         try:
-            connection: Any = self._pool.get_connection()
+            connection: Any = pool.get_connection()
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
-            reply = self._talk(connection, call, deadline)
+            reply = self._talk(connection, hop)
         except ANSWERED as error:
             raise refused(call.session_id, error) from error
         except (exceptions.RedisError, OSError) as error:
@@ -93,22 +118,30 @@ class RedisStore(SyncStore):
             connection.disconnect()
             raise
         finally:
-            self._pool.release(connection)
-        result: Reply = call.parse(reply)
-        return result
+            pool.release(connection)
+        return call.parse(reply)
 
-    def _talk(self, connection: Any, call: RedisCall[Reply], deadline: float) -> Any:
-        connection.deadline = deadline  # see `stores.redis.connections`
-        connection.send_command(*call.by_digest())
+    def _talk(self, connection: Any, hop: Hop) -> Any:
+        connection.deadline = hop.deadline  # see `stores.redis.connections`
+        _send(connection, hop, hop.call.by_digest())
         try:
-            return _reply(connection, deadline)
+            return _reply(connection, hop.deadline)
         except exceptions.NoScriptError:
-            connection.send_command(*call.by_source())
-            return _reply(connection, deadline)
+            _send(connection, hop, hop.call.by_source())
+            return _reply(connection, hop.deadline)
 
     def _disconnect(self) -> None:
-        if self._owns_pool:
-            self._pool.disconnect()
+        if self._servers.pool is None:
+            for pool in tuple(self._pools.values()):
+                pool.disconnect()
+
+
+def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
+    if hop.asking:
+        connection.send_packed_command(connection.pack_commands([("ASKING",), command]))
+        _reply(connection, hop.deadline)
+    else:
+        connection.send_command(*command)
 
 
 def _reply(connection: Any, deadline: float) -> Any:
