@@ -15,7 +15,8 @@ from harness.servers import OneServer, Server
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run contracts in each state that the cell's server software has."""
     if "state" in metafunc.fixturenames:
-        names = backend(metafunc.config.stash[CELL].backend).state_names
+        cell = metafunc.config.stash[CELL]
+        names = backend(cell.backend).state_names(cell.topology)
         metafunc.parametrize("state", names, scope="session")
 
 

@@ -17,7 +17,7 @@ from harness.faults.disk import fault
 from harness.faults.freeze import paused
 from harness.faults.states import States
 from harness.faults.truncation import cut_tail
-from harness.matrix import load
+from harness.matrix import STANDALONE, load
 from harness.polling import eventually
 from harness.providers import provide
 from harness.servers import OneServer
@@ -120,7 +120,7 @@ def test_each_state_of_redis_is_real_and_leaves_nothing(
         assert redis.role()[0] == b"master"
         assert configuration(redis) == before
         assert {path.name for path in servers(cell)[0].data.iterdir()} == files
-    assert tuple(names) == servers(cell)[1].state_names
+    assert tuple(names) == servers(cell)[1].state_names(STANDALONE)
 
 
 SAID = {
@@ -168,7 +168,7 @@ def test_each_state_of_postgres_is_real_and_leaves_nothing(
         (data,) = server.data.glob("*/PG_VERSION")
         assert not [*data.parent.glob("*.signal"), *data.parent.glob("hold*")]
     if not interrupted_in:
-        assert tuple(names) == servers(cell)[1].state_names
+        assert tuple(names) == servers(cell)[1].state_names(STANDALONE)
 
 
 @pytest.mark.parametrize("cell", [REDIS, POSTGRES])
@@ -177,7 +177,7 @@ def test_one_state_can_be_held(
 ) -> None:
     """A contract can name the one state that it needs."""
     server, software = servers(cell)
-    name = software.state_names[-1]
+    name = software.state_names(STANDALONE)[-1]
     with states.hold(name):
         pass
     software.check(server.url)

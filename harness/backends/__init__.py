@@ -27,8 +27,6 @@ class Backend(Protocol):
     """The data directory inside a container."""
     program: str
     """The server's binary."""
-    state_names: tuple[str, ...]
-    """Of the states that `states` can bring a server into."""
 
     def url(self, host: str, port: int, password: str) -> str:
         """Return the URL for clients."""
@@ -56,6 +54,9 @@ class Backend(Protocol):
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         """Return raw access to a namespace; those of one URL share a connection."""
+
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        """Return the states that `states` can bring a server into."""
 
     def states(self, server: OneServer) -> States:
         """Return what can be done to a running server so that it refuses calls."""

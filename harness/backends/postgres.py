@@ -33,7 +33,6 @@ class PostgresBackend:
     port = 5432
     data = "/var/lib/postgresql/data"
     program = "postgres"
-    state_names: tuple[str, ...] = STATES
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
@@ -75,6 +74,9 @@ class PostgresBackend:
         if url not in self._lines:
             self._lines[url] = Line(url)
         return PostgresInspector(self._lines[url], url, namespace)
+
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        return STATES
 
     def states(self, server: OneServer) -> States:
         return PostgresStates(server, FOLDER)

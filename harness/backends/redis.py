@@ -12,9 +12,10 @@ from redis import Redis, exceptions
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
-from harness.backends.redis_groups import group_client, is_group
-from harness.faults.states import States
+from harness.backends.redis_groups import group_client, is_cluster, is_group
+from harness.faults.states import States, redis_cluster
 from harness.faults.states.redis import STATES, RedisStates
+from harness.faults.states.redis_cluster import ClusterStates
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
 
@@ -31,7 +32,6 @@ class RedisBackend:
     port = 6379
     data = "/data"
     program = "redis-server"
-    state_names: tuple[str, ...] = STATES
 
     def __init__(self) -> None:
         self._clients: dict[str, Any] = {}
@@ -83,8 +83,11 @@ class RedisBackend:
             self._clients[url] = operators_client(url)
         return RedisInspector(self._clients[url], url, namespace)
 
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        return redis_cluster.STATES if topology == "cluster" else STATES
+
     def states(self, server: OneServer) -> States:
-        return RedisStates(server)
+        return ClusterStates(server) if is_cluster(server.url) else RedisStates(server)
 
     def log(self, data: Path) -> Path:
         """Return the append-only file; of several (Redis 7) the one that grows."""

@@ -32,11 +32,13 @@ STATES: tuple[str, ...] = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "MISC
 class RedisStates:
     """`harness.faults.states.States` of Redis. No state needs a restart."""
 
+    names = STATES
+
     def __init__(self, server: OneServer) -> None:
         self._server = server
 
     def rounds(self) -> Iterator[Generator[str, None, None]]:
-        for name in STATES:
+        for name in self.names:
             yield self._round(name)
 
     def _round(self, name: str) -> Generator[str, None, None]:
