@@ -53,7 +53,6 @@ def test_a_full_memory_refuses_and_loses_nothing(
         acknowledged=loss.acknowledged,
         kept=loss.acknowledged - len(loss.lost),
         refused=len(filling.refused),
-        forgotten=0,
         lost=len(loss.lost),
         lost_seconds=0.0,
     )
@@ -102,6 +101,21 @@ def test_with_a_full_memory_no_lock_is_half_held(full_memory: Visit) -> None:
     """
     assert isinstance(full_memory.outcomes["lock"].error, StoreFull)
     assert_nobody_holds_it(full_memory)
+
+
+@contract("srv-3")
+@needs("memory_pressure", "refusal")
+def test_with_a_full_memory_a_lock_is_let_go(store: MemoryStore, states: States) -> None:
+    """A lock that was taken before the memory was full is let go of, and free.
+
+    Look for a release that writes more than it deletes.
+    """
+    with ExitStack() as held:
+        held.enter_context(store.lock("held", lease=60, wait=0))
+        with states.memory_limit(-MEGABYTE):
+            held.close()
+    with store.lock("held", lease=60, wait=0):
+        pass
 
 
 def assert_nobody_holds_it(visit: Visit) -> None:
@@ -204,7 +218,6 @@ def test_a_full_disk_loses_nothing(full_disk: FullDisk, measure: Measure, cell: 
         acknowledged=loss.acknowledged,
         kept=loss.acknowledged - len(loss.lost),
         refused=len(filling.refused) + len(filling.unknown),
-        forgotten=0,
         lost=len(loss.lost),
         lost_seconds=0.0,
     )
