@@ -50,6 +50,9 @@ EVERY_CALL: Mapping[str, Call] = {
     "ping": Call("", lambda store, _: store.ping()),
 }
 
+READS = {"get_history", "load_context", "load_session", "iter_sessions", "get_ttl"}
+"""The calls that change nothing, whatever they find."""
+
 
 def calls_of(row: Store) -> dict[str, Call]:
     """Return the calls that the store offers."""

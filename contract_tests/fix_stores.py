@@ -111,9 +111,9 @@ def openings(store_rows: list[Store], cell: Cell, server: Server) -> Openings:
 
 
 @pytest.fixture
-def ways(store_row: Store) -> list[str]:
+def ways(store_row: Store, cell: Cell) -> list[str]:
     """The ways to construct the store, for `open_store`."""
-    return [BY_URL, *store_row.ways]
+    return [BY_URL, *store_row.ways_in(cell)]
 
 
 @pytest.fixture

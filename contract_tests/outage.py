@@ -39,6 +39,8 @@ rounds (200 ms).
 """
 LEAST = 100
 """Acknowledged messages of each store before the event, however slow the machine is."""
+LEAST_SECONDS = 10.0
+"""How long to wait for so many."""
 TURNS_AT_MOST = 250
 """Of a writer in the load, so that a second has hundreds of writes and not ten thousands."""
 POWER_CUTS = 2
@@ -104,7 +106,7 @@ class Outage:
     seen_ns: int = 0
     """Before the first TTL was read that is left."""
     first_call: StoreError | None = None
-    """What the store's first call after the event raised; None if it answered."""
+    """What the first of the store's calls after the event that did not work has raised."""
     next_token: int = 0
     old_token_refused: bool = False
     taken_over: Mapping[str, Outcome] = field(default_factory=dict)
@@ -161,8 +163,9 @@ def break_under_load(
 ) -> dict[str, Outage]:
     """Write with every store for some seconds, let the event happen, start the server, and look.
 
-    ``goes_on`` says that another server takes over: a call that is under way as the event begins
-    may be answered by it, and so say nothing of what the old one had acknowledged.
+    ``goes_on`` says that the event ends with a server that serves, another one perhaps: a call
+    that is under way as it begins may be answered by that one, and so say nothing of what was
+    acknowledged before.
     """
     part = part_of(stores)
     outages = {
@@ -177,7 +180,9 @@ def break_under_load(
 
     def happen() -> None:
         time.sleep(seconds)
-        eventually(lambda: all(outage.acknowledged >= LEAST for outage in outages.values()))
+        eventually(
+            lambda: all(outage.acknowledged >= LEAST for outage in outages.values()), LEAST_SECONDS
+        )
         moment = time.monotonic_ns()
         if goes_on:
             begun.set()
@@ -198,7 +203,10 @@ def break_under_load(
         outage.began_ns = began
         if goes_on:
             outage.down_ns = ended
-        _look(outage)
+        try:
+            _look(outage)
+        except StoreError as error:
+            outage.first_call = outage.first_call or error
     return outages
 
 
@@ -230,7 +238,7 @@ def _writer(
                 answered = store.append_messages(session_id, messages)
                 if begun.is_set():
                     life.later = ids
-                    raise OutcomeUnknown("answered by whoever has taken over")
+                    raise OutcomeUnknown("answered by whoever serves after the event")
                 stored = answered
                 call.acknowledged(message.position for message in stored)
             if not stored:

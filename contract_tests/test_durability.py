@@ -60,27 +60,31 @@ def every_outage(
                 return done[event]
             promise, seed = cell.promises[event], pytestconfig.stash[SEED]
             stopped = {} if event == "restart" else of("restart")[0]
-            done[event] = []
+            outages = []
             for number in range(times(event, promise)):
                 opened = openings(f"{event}-{number}")
                 stores = open_all(stack, opened, software, loop)
                 happens, start = partial(let_happen, event, server), server.start
-                goes_on = event == "failover"
-                if goes_on:
+                # Stores of a group wait until another server has taken over, or one is back.
+                goes_on = isinstance(server, Topology)
+                if isinstance(server, Topology):
+                    happens, start = partial(_come_back_from, event, server), server.heal
+                if event == "failover":
                     assert isinstance(server, Topology)
                     takeover = Takeover(stack, store_rows, opened, stores, loop)
-                    happens, start = partial(takeover.happen, server), server.heal
+                    happens = partial(takeover.happen, server)
                 attest(cell, software, server)  # a start undoes what was changed meanwhile
                 outage = break_under_load(
                     stores, happens, start, seed, load_seconds(promise), goes_on=goes_on
                 )
-                if goes_on:
+                if event == "failover":
                     for (name, way), write in takeover.writes.items():
                         outage[name].taken_over = {**outage[name].taken_over, way: write}
                 for name, one in stopped.items():
                     outage[name].older_lost = one.gone()
-                done[event].append(outage)
-            return done[event]
+                outages.append(outage)
+            done[event] = outages
+            return outages
 
         yield of
 
@@ -91,6 +95,12 @@ def outages(
 ) -> list[Outage]:
     """What each time that the event happened left of this store's sessions."""
     return [outage[store_row.name] for outage in every_outage(event)]
+
+
+def _come_back_from(event: str, server: Topology) -> None:
+    """Let an event happen to all servers of a group, and start them again."""
+    let_happen(event, server)
+    server.start()
 
 
 def lives(outages: list[Outage]) -> dict[str, Life]:
@@ -123,7 +133,9 @@ def test_no_more_is_lost_than_promised(
             load_seconds=round(outage.load_seconds, 4),
             older_lost=outage.older_lost,
         )
-        if promise.broken_by(lost, seconds, outage.older_lost):
+        # A power cut may bring an earlier snapshot back, where the last one's name is not synced.
+        snapshot = event == "power_cut" and promise.kind == "loses_since_snapshot"
+        if promise.broken_by(lost, seconds, 0 if snapshot else outage.older_lost):
             broken.append(
                 f"{lost} of {acknowledged} messages, over {seconds:.3f} s, and "
                 f"{outage.older_lost} that an earlier clean stop had left"

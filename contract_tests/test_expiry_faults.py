@@ -41,6 +41,7 @@ QUICK = 1.0
 
 
 @contract("ttl-4")
+@needs("network")
 def test_a_cut_connection_never_leaves_a_session_without_its_ttl(
     proxied: Proxied, open_store: OpenStore, inspector: Inspector
 ) -> None:

@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
-from contract_tests.calls import calls_of
+from contract_tests.calls import READS, calls_of
 from contract_tests.filling import KILOBYTE, MEGABYTE, Filling, fill
 from contract_tests.fix_report import Measure
 from contract_tests.fix_stores import PATIENCE, Openings
-from contract_tests.visits import READS, Visit, Visitor, visit
+from contract_tests.visits import Visit, Visitor, visit
 from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.crowd import together
@@ -28,7 +28,7 @@ from stores.interface import MemoryStore
 
 pytestmark = needs("history", "context", "sessions", "lock", "ttl")
 
-ROOM = MEGABYTE
+ROOM = MEGABYTE // 2
 """What the memory has left when it begins to be filled."""
 GO_ON = frozenset({*READS, "delete_session", "ping"})
 """Calls that need no space."""

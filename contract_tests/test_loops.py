@@ -67,7 +67,7 @@ def test_store_used_after_a_fork(opening: Opening, worker_processes: ProcessPool
 
 
 @contract("con-7")
-@needs("tasks")
+@needs("tasks", "network")
 def test_cancelled_call_leaves_no_reply_behind(
     opening: Opening, inspector: Inspector, proxied: Proxied
 ) -> None:

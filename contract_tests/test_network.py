@@ -26,12 +26,13 @@ from stores.interface import Context, MemoryStore, Message
 
 pytestmark = needs("network")
 
-TIMEOUT = 0.2
-"""Seconds: a hundred times what a call takes. Silence costs a contract as much."""
-LEASES: Mapping[Then, float] = {"reset": 5.0, "silence": 0.8}
-"""Longer than the timeout, so that a lock taken without its taker's knowledge is seen."""
-TIMES: Mapping[Then, float] = {"reset": 2.0, "silence": TIMEOUT}
-"""What comes after a lost reply, and the timeout: after a reset there must be another try."""
+TIMES: Mapping[Then, float] = {"reset": 10, "silence": 1}
+"""What comes after a lost reply, and of how many short timeouts the store's timeout is.
+
+After a reset there must be another try; silence lasts as long as the timeout.
+"""
+LEASES: Mapping[Then, float] = {"reset": 25, "silence": 4}
+"""Of how many short timeouts a lease is: so long that a lock taken unawares is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,20 @@ class Line:
 class Lines(Protocol):
     """Connects a store for each way to construct it, or only those given."""
 
-    def __call__(
-        self, some: Sequence[str] | None = None, /, timeout: float = TIMEOUT
-    ) -> list[Line]: ...
+    def __call__(self, some: Sequence[str] | None = None, /, *, times: float = 1) -> list[Line]: ...
 
 
 @pytest.fixture
-def lines(new_proxied: Callable[[], Proxied], open_store: OpenStore, ways: list[str]) -> Lines:
-    """Connect stores, each by way of a proxy of its own."""
+def lines(
+    new_proxied: Callable[[], Proxied], open_store: OpenStore, ways: list[str], timeout: float
+) -> Lines:
+    """Connect stores, each by way of a proxy of its own, with so many times the short timeout."""
 
-    def connect(some: Sequence[str] | None = None, /, timeout: float = TIMEOUT) -> list[Line]:
+    def connect(some: Sequence[str] | None = None, /, *, times: float = 1) -> list[Line]:
         made = []
         for way in some or ways:
             proxied = new_proxied()
-            store = open_store(way=way, url=proxied.url, timeout=timeout)
+            store = open_store(way=way, url=proxied.url, timeout=times * timeout)
             made.append(Line(way, proxied.proxy, store))
         for line in made:
             answer(line.store.ping)
@@ -83,7 +84,7 @@ def test_an_append_whose_reply_is_lost_is_stored_once(
     jobs = {
         f"{size} by {line.way}, {then}": (line, size, then)
         for then, size in sizes.items()
-        for line in lines(timeout=TIMES[then])
+        for line in lines(times=TIMES[then])
     }
 
     def lose(session_id: str, line: Line, size: int, then: Then) -> Outcome:
@@ -164,7 +165,7 @@ def check_deletion(
 
 
 def prepare_lock(store: MemoryStore, session_id: str) -> None:
-    with store.lock(session_id, lease=LEASES["reset"], wait=0):
+    with store.lock(session_id, lease=10, wait=0):
         pass
 
 
@@ -203,7 +204,7 @@ WRITES = {
 @contract("net-2")
 @needs("history", "context", "sessions", "lock")
 def test_a_write_whose_reply_is_lost_happens_once(
-    lines: Lines, store: MemoryStore, inspector: Inspector
+    lines: Lines, store: MemoryStore, inspector: Inspector, timeout: float
 ) -> None:
     """An update, deletion, lock or release whose reply is lost happens once, or OutcomeUnknown.
 
@@ -213,7 +214,7 @@ def test_a_write_whose_reply_is_lost_happens_once(
         f"{name} by {line.way}, {then}": (line, WRITES[name], then)
         for name in WRITES
         for then in TIMES
-        for line in lines(None if then == "reset" else [BY_URL], timeout=TIMES[then])
+        for line in lines(None if then == "reset" else [BY_URL], times=TIMES[then])
     }
     for session_id, (_, write, _) in jobs.items():
         write.prepare(store, session_id)
@@ -224,18 +225,23 @@ def test_a_write_whose_reply_is_lost_happens_once(
             def fault() -> None:
                 until_answered.enter_context(line.proxy.drop_next_reply(then))
 
-            return attempt(write.lose, line.store, session_id, fault, LEASES[then])
+            return attempt(write.lose, line.store, session_id, fault, timeout * LEASES[then])
 
     outcomes = together([partial(lose, name, *job) for name, job in jobs.items()])
     for (session_id, (_, write, then)), outcome in zip(jobs.items(), outcomes, strict=True):
         assert outcome.unknown or outcome.error is None, f"{session_id}: {outcome}"
-        write.check(store, inspector, session_id, outcome, LEASES[then])
+        write.check(store, inspector, session_id, outcome, timeout * LEASES[then])
 
 
 @contract("net-3")
 @pytest.mark.parametrize("fault", ["refused", "silent", "deaf"])
 def test_every_call_says_that_the_server_is_out_of_reach(
-    proxied: Proxied, open_store: OpenStore, ways: list[str], store_row: Store, fault: str
+    proxied: Proxied,
+    open_store: OpenStore,
+    ways: list[str],
+    store_row: Store,
+    timeout: float,
+    fault: str,
 ) -> None:
     """While no connection can be made every call raises StoreUnavailable, within its timeout.
 
@@ -247,7 +253,7 @@ def test_every_call_says_that_the_server_is_out_of_reach(
     jobs: dict[str, Callable[[], object]] = {}
     # Pools of others' go on for a second after a server that was deaf, when they are closed.
     for way in [BY_URL] if fault == "deaf" else ways:
-        store = open_store(way=way, url=proxied.url, timeout=TIMEOUT, max_connections=len(calls))
+        store = open_store(way=way, url=proxied.url, timeout=timeout, max_connections=len(calls))
         jobs |= {f"{name} by {way}": partial(calls[name].make, store, "s") for name in calls}
     faults = {
         "refused": proxied.proxy.refuse,
@@ -259,16 +265,16 @@ def test_every_call_says_that_the_server_is_out_of_reach(
     found = dict(zip(jobs, outcomes, strict=True))
     wrong = {name: one.fault(StoreUnavailable) for name, one in found.items()}
     assert not {name: fault for name, fault in wrong.items() if fault}
-    limit = TIMEOUT + LATE + stalled.seconds
+    limit = timeout + LATE + stalled.seconds
     slow = {name: one.seconds for name, one in found.items() if one.seconds > limit}
-    assert not slow, f"later than the timeout of {TIMEOUT} s ({stalled})"
+    assert not slow, f"later than the timeout of {timeout:.2f} s ({stalled})"
 
 
-SLOW: Mapping[str, Callable[[FaultProxy], AbstractContextManager[None]]] = {
-    "late": lambda proxy: proxy.delay(1.25 * TIMEOUT),
-    "halved": lambda proxy: proxy.half_reply("silence"),
-    "halved and reset": lambda proxy: proxy.half_reply("reset"),
-    "dripping": lambda proxy: proxy.drip(TIMEOUT / 4),
+SLOW: Mapping[str, Callable[[FaultProxy, float], AbstractContextManager[None]]] = {
+    "late": lambda proxy, timeout: proxy.delay(1.25 * timeout),
+    "halved": lambda proxy, _: proxy.half_reply("silence"),
+    "halved and reset": lambda proxy, _: proxy.half_reply("reset"),
+    "dripping": lambda proxy, timeout: proxy.drip(timeout / 4),
 }
 ASKED: Mapping[str, Callable[[MemoryStore, str], Any]] = {
     "append": lambda store, one: store.append_messages(one, turn("a", 1, 2)),
@@ -281,7 +287,7 @@ EVERY_WAY = {("append", "late"), ("history", "dripping")}
 @contract("net-4")
 @needs("history", "context")
 def test_a_slow_reply_is_an_error_in_time_and_never_anothers_answer(
-    lines: Lines, store: MemoryStore, inspector: Inspector
+    lines: Lines, store: MemoryStore, inspector: Inspector, timeout: float
 ) -> None:
     """A reply that is late, halved or dripping is an error in time, and no other call's answer.
 
@@ -299,7 +305,7 @@ def test_a_slow_reply_is_an_error_in_time_and_never_anothers_answer(
     }
 
     def ask(session_id: str, line: Line, slow: str, asked: str) -> tuple[Outcome, ...]:
-        with SLOW[slow](line.proxy):
+        with SLOW[slow](line.proxy, timeout):
             outcome = attempt(ASKED[asked], line.store, session_id)
             # While this call waits, the other's reply arrives.
             at_once = attempt(line.store.load_context, "known")
@@ -312,7 +318,7 @@ def test_a_slow_reply_is_an_error_in_time_and_never_anothers_answer(
         if slow != "halved and reset":  # after which there is time for another try
             expected = OutcomeUnknown if asked == "append" else StoreUnavailable
             assert not outcome.fault(expected), f"{name}: {outcome}"
-        limit = TIMEOUT + LATE + stalled.seconds
+        limit = timeout + LATE + stalled.seconds
         assert outcome.seconds < limit, f"{name}: {outcome} ({stalled})"
         assert at_once.result == context or isinstance(at_once.error, StoreUnavailable), (
             f"{name}, and the next call gets another's reply: {at_once}"

@@ -99,14 +99,19 @@ def test_the_call_after_all_connections_were_killed_works(
 
 @pytest.fixture(scope="session")
 def after_restart(
-    openings: Openings, store_rows: list[Store], software: Backend, server: Server, loop: LoopThread
+    openings: Openings,
+    store_rows: list[Store],
+    cell: Cell,
+    software: Backend,
+    server: Server,
+    loop: LoopThread,
 ) -> dict[tuple[str, str], Outcome]:
     """Use every store in every way, restart the server once for all, and make the next calls."""
     with ExitStack() as ending:
         stores: dict[tuple[str, str], MemoryStore] = {}
         opened = openings("restarted", max_connections=CONNECTIONS)
         for row in store_rows:
-            for way, factory in {BY_URL: row.factory, **row.ways}.items():
+            for way, factory in {BY_URL: row.factory, **row.ways_in(cell)}.items():
                 store = replace(opened[row.name], factory=factory).open(loop)
                 stores[row.name, way] = ending.enter_context(store)
                 store.append_message("before", Message("user", "hi"))

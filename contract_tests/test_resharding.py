@@ -26,7 +26,7 @@ from harness.matrix import Store
 from harness.polling import eventually
 from harness.servers import Server
 from harness.servers.topology import Topology
-from stores.errors import StoreUnavailable
+from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.interface import MemoryStore, Message
 
 pytestmark = needs("resharding", "history", "context", "lock")
@@ -54,6 +54,8 @@ class Moved:
     history: History
     turns: int = 0
     """Acknowledged ones of the writer."""
+    stopped: Outcome | None = None
+    """What ended the writer before its time."""
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     """By moment and call."""
     locks: dict[str, Outcome] = field(default_factory=dict)
@@ -99,7 +101,9 @@ def moves(
                     sessions=dict(zip(["writer", *calls], ids[3:], strict=True)),
                     impatient=impatient,
                     unlocked=dict(zip(MOMENTS, ids[:3], strict=True)),
-                    history=History(pytestconfig.stash[SEED]),
+                    history=History(
+                        pytestconfig.stash[SEED], failed=(StoreError,), unknown=(OutcomeUnknown,)
+                    ),
                 )
         everybody = [moved for ways in found.values() for moved in ways.values()]
         _move(server, key_of(places), everybody)
@@ -115,9 +119,10 @@ def _move(group: Topology, key: bytes, everybody: list[Moved]) -> None:
     def call_all(moment: str) -> None:
         enough = {id(moved): moved.turns + WRITES for moved in everybody}
         together([partial(_call_all, moved, moment) for moved in everybody])
-        assert eventually(
-            lambda: all(moved.turns >= enough[id(moved)] for moved in everybody), within=10
-        ), f"{moment} the move, some writer does not get on"
+        eventually(
+            lambda: all(moved.stopped or moved.turns >= enough[id(moved)] for moved in everybody),
+            within=10,
+        )
 
     def move() -> None:
         try:
@@ -136,8 +141,7 @@ def _move(group: Topology, key: bytes, everybody: list[Moved]) -> None:
 def _prepare(moved: Moved) -> None:
     """Let there be a session and a lock that is free, for each call."""
     for session_id in (moved.sessions[name] for name in moved.calls):
-        with moved.store.lock(session_id, lease=5, wait=1):
-            moved.store.append_message(session_id, Message("user", "hi"))
+        _hold(moved.store, session_id)
 
 
 def _call_all(moved: Moved, moment: str) -> None:
@@ -157,11 +161,19 @@ def _write(moved: Moved, stop: threading.Event) -> None:
     while not stop.is_set():
         messages = turn("writer", moved.turns, TURNS[moved.turns % len(TURNS)])
         with moved.history.append("writer", [message.id for message in messages]) as call:
-            stored = moved.store.append_messages(session_id, messages)
-            call.acknowledged(message.position for message in stored)
+            written = attempt(moved.store.append_messages, session_id, messages)
+            if written.error:
+                moved.stopped = written
+                raise written.error
+            call.acknowledged(message.position for message in written.result)
+        if moved.stopped:
+            return
         with moved.history.read("writer", limit=5) as look:
-            seen = moved.store.get_history(session_id, 5)
-            look.acknowledged((message.position, message.id) for message in seen)
+            seen = attempt(moved.store.get_history, session_id, 5)
+            if seen.error:
+                moved.stopped = seen
+                raise seen.error
+            look.acknowledged((message.position, message.id) for message in seen.result)
         moved.turns += 1
 
 
@@ -174,8 +186,10 @@ def test_writes_go_on_while_sessions_move(
     Look for redirections that are followed by writing again what may have been written, and for
     reads from the place that a session has left.
     """
-    for moved in moves[store_row.name].values():
+    for way, moved in moves[store_row.name].items():
         judge(moved.history)
+        assert moved.stopped is None, f"by {way}, after {moved.turns} turns: {moved.stopped}"
+        assert moved.turns > len(MOMENTS) * WRITES, f"by {way}: writing does not get on"
 
 
 @contract("top-2")

@@ -8,14 +8,13 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from contract_tests.calls import EVERY_CALL, LONGEST_OUTAGE, Outcome, answer, attempt
+from contract_tests.calls import EVERY_CALL, LONGEST_OUTAGE, READS, Outcome, answer, attempt
 from contract_tests.workload import turn
 from harness.crowd import together
 from harness.inspectors import Inspector
 from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.interface import MemoryStore
 
-READS = frozenset({"get_history", "load_context", "load_session", "get_ttl", "iter_sessions"})
 CHANGES = frozenset(
     {"append_message", "append_messages", "save_context", "delete_session", "set_ttl"}
 )

@@ -51,7 +51,8 @@ class Image:
 class Store:
     """A store under test. ``factory`` is ``package.module:callable``.
 
-    ``ways`` are factories of the same store that construct it in other ways, by their names.
+    ``ways`` are factories of the same store that construct it in other ways, by their names. One
+    that is named for a capability is a way only where the cell has that.
     """
 
     name: str
@@ -61,6 +62,10 @@ class Store:
     requires: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
     ways: Mapping[str, str] = field(default_factory=dict)
+
+    def ways_in(self, cell: Cell) -> dict[str, str]:
+        """Return the ways to construct it in a cell."""
+        return {name: factory for name, factory in self.ways.items() if name not in cell.lacks}
 
 
 @dataclass(frozen=True, slots=True)

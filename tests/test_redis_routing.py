@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -242,6 +242,12 @@ def test_addresses_are_mapped_and_an_empty_one_is_the_node_that_was_asked() -> N
     servers = Servers([(0, 16383, "", 1)], "reply")
     servers.carry(route)
     assert servers.nodes == [ONE, Node("mapped", 1)]
+
+
+def test_a_ping_is_of_every_primary() -> None:
+    servers = Servers(HALVES, "PONG")
+    servers.carry(ClusterRoute([ONE], TIMEOUT), cast(Any, COMMANDS.ping()))
+    assert servers.nodes == [ONE, ONE, TWO]
 
 
 def test_a_slot_that_nobody_serves_is_named() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis, exceptions
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
@@ -46,6 +48,9 @@ class RedisBackend:
             for name, value in settings.items()
             for part in (f"--{name}", *(value.split() or [""]))
         ]
+
+    def listening(self, port: int) -> dict[str, str]:
+        return {"bind": "127.0.0.1", "port": str(port)}
 
     def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
         return [self.program, "--requirepass", password, *self.arguments(settings)]
@@ -138,7 +143,9 @@ class RedisBackend:
 def operators_client(url: str) -> Any:
     """Return a client for the inspectors: of a server, or of a group's servers that take writes."""
     if is_group(url):
-        return group_client(url, protocol=2, socket_timeout=60)
+        # An idle connection may lead to a primary that is none any more.
+        retry = Retry(ConstantBackoff(0.02), 10)
+        return group_client(url, protocol=2, socket_timeout=60, retry=retry)
     return Redis.from_url(url, socket_timeout=60, protocol=2)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from harness.faces import LoopThread
+from harness.faults.doors import Address, Door, doors_of, told_instead, with_doors
 from harness.faults.traffic import (
     Blackhole,
     CutAfter,
@@ -31,19 +32,13 @@ Result = TypeVar("Result")
 Hook = Callable[["_Link", bytes], Awaitable[bytes]]
 
 
-def address_of(url: str) -> tuple[str, int]:
-    """Return host and port of a URL."""
-    parts = urlsplit(url)
-    if not parts.hostname or not parts.port:
-        raise ValueError("the URL names no host and port")  # not shown: it holds a password
-    return parts.hostname, parts.port
-
-
 class FaultProxy:
     """Stands between a store and its server, and passes everything on until told otherwise.
 
     Its own address never changes. The server's is asked for at each connect, so that it may
-    move. The modes are context managers, and each ends with its block. They can be combined.
+    move. In front of a group there is a door to each member, and what members tell of each other
+    leads through the doors. The modes are context managers, and each ends with its block. They
+    can be combined.
     Connections that a fault has taken bytes from are reset when it ends.
 
     Attributes:
@@ -52,22 +47,25 @@ class FaultProxy:
     """
 
     def __init__(
-        self, upstream: Callable[[], tuple[str, int]], loop: LoopThread | None = None
+        self,
+        upstream: Callable[[], Address] | Sequence[Address],
+        loop: LoopThread | None = None,
     ) -> None:
+        """Stand before a server, or before each of a group, for which it gives the addresses."""
         self.connections = 0
         self.requests = 0
-        self._upstream = upstream
+        self._group: dict[Address, Door] = {}
+        if callable(upstream):
+            self._doors = [Door(upstream)]
+        else:
+            self._group = doors_of(upstream)
+            self._doors = [*self._group.values()]
         self._faults: list[Fault] = []
         self._links: set[_Link] = set()
         self._serving: set[asyncio.Task[None] | None] = set()
-        self._listener: asyncio.Server | None = None
+        self._closed = False
         self._loop = loop or LoopThread()
         self._owns_loop = loop is None
-        # Bound for good, so that nobody else gets the port while the proxy refuses connections.
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", 0))
-        self._host, self._port = self._reserved.getsockname()
         self._run(self._listen())
 
     @property
@@ -76,10 +74,11 @@ class FaultProxy:
         return len(self._links)
 
     def url(self, url: str) -> str:
-        """Return the URL with the proxy's host and port in place of the server's."""
+        """Return the URL with the proxy's host and port in place of the server's, or of each."""
         parts = urlsplit(url)
-        user, at, _ = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{user}{at}{self._host}:{self._port}").geturl()
+        user, at, hosts = parts.netloc.rpartition("@")
+        doors = with_doors(hosts, self._group) if self._group else str(self._doors[0])
+        return parts._replace(netloc=f"{user}{at}{doors}").geturl()
 
     @contextmanager
     def refuse(self) -> Iterator[None]:
@@ -95,16 +94,16 @@ class FaultProxy:
         """Leave new connections unanswered, as if nobody were there, and reset those there are."""
         self._run(self._deafen())
         try:
-            with socket.socket() as deaf, ExitStack() as queue:
-                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                deaf.bind((self._host, self._port))
-                deaf.listen(0)
-                # Once the queue of those whom nobody accepts is full, Linux answers no more.
-                with suppress(TimeoutError):
-                    while True:
-                        queue.enter_context(
-                            socket.create_connection((self._host, self._port), 0.01)
-                        )
+            with ExitStack() as queue:
+                for door in self._doors:
+                    deaf = queue.enter_context(socket.socket())
+                    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    deaf.bind(door.address)
+                    deaf.listen(0)
+                    # Once the queue of those whom nobody accepts is full, Linux answers no more.
+                    with suppress(TimeoutError):
+                        while True:
+                            queue.enter_context(socket.create_connection(door.address, 0.01))
                 yield
         finally:
             self._run(self._listen())
@@ -146,12 +145,13 @@ class FaultProxy:
 
     def close(self) -> None:
         """Reset what is open and stop listening, once no fault lasts. Twice is fine."""
-        if self._listener is not None:
+        if not self._closed:
             self._run(self._finish())
-            self._listener = None
+            self._closed = True
             if self._owns_loop:
                 self._loop.stop()
-            self._reserved.close()
+            for door in self._doors:
+                door.release()
 
     @contextmanager
     def _during(self, make: Callable[[], Fault], *, at_once: bool = False) -> Iterator[None]:
@@ -176,11 +176,12 @@ class FaultProxy:
         fault.ended.set()
 
     async def _listen(self) -> None:
-        self._listener = await asyncio.start_server(self._serve, self._host, self._port)
+        for door in self._doors:
+            await door.open(self._serve)
 
     async def _deafen(self) -> None:
-        assert self._listener is not None
-        self._listener.close()
+        for door in self._doors:
+            door.shut()
         self._reset_links()
 
     async def _finish(self) -> None:
@@ -193,26 +194,28 @@ class FaultProxy:
         for link in self._links:
             link.reset()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connections += 1
         link, task = _Link(reader, writer), asyncio.current_task()
         self._links.add(link)
         self._serving.add(task)
         try:
             with suppress(OSError):
-                await self._connect(link)
+                await self._connect(link, door)
         finally:
             await link.close()
             self._links.discard(link)
             self._serving.discard(task)
 
-    async def _connect(self, link: _Link) -> None:
+    async def _connect(self, link: _Link, door: Door) -> None:
         for fault in tuple(self._faults):
             await fault.connection(link)
         if link.is_closing():
             return
         try:
-            reader, writer = await asyncio.open_connection(*self._upstream())
+            reader, writer = await asyncio.open_connection(*door.upstream())
         except OSError:
             link.reset()
             return
@@ -225,6 +228,8 @@ class FaultProxy:
         return chunk
 
     async def _reply(self, link: _Link, chunk: bytes) -> bytes:
+        if self._group:
+            chunk = told_instead(chunk, self._group)
         for fault in tuple(self._faults):
             chunk = await fault.reply(link, chunk)
         return chunk

@@ -96,8 +96,8 @@ class Inspector(Protocol):
     def kill_clients(self) -> None:
         """Close the connections of all other clients from the server's side."""
 
-    def clients(self) -> int:
-        """Count the connections of other clients."""
+    def clients(self) -> list[int]:
+        """Count the connections of other clients, at each server that takes writes."""
 
     def open_transactions(self) -> int:
         """Count the transactions of other clients that are open now."""

@@ -254,8 +254,8 @@ class PostgresInspector:
             "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
         )
 
-    def clients(self) -> int:
-        return len(self._others())
+    def clients(self) -> list[int]:
+        return [len(self._others())]
 
     def open_transactions(self) -> int:
         ((count,),) = self._rows(
@@ -277,13 +277,13 @@ class PostgresInspector:
 
     def refused_urls(self) -> dict[str, str]:
         parts = urlsplit(self._url)
-        address = f"{parts.hostname}:{parts.port}"
+        _, _, hosts = parts.netloc.rpartition("@")
         return {
             "wrong password": parts._replace(
-                netloc=f"{parts.username}:{uuid4().hex}@{address}"
+                netloc=f"{parts.username}:{uuid4().hex}@{hosts}"
             ).geturl(),
             "wrong database": parts._replace(path=f"/absent_{uuid4().hex[:12]}").geturl(),
-            "no TLS": parts._replace(query="sslmode=require").geturl(),
+            "no TLS": self._with("sslmode=require"),
         }
 
     def least_privilege_url(self) -> str:
@@ -297,13 +297,14 @@ class PostgresInspector:
         for grant in GRANTS:
             self._run(sql.SQL(grant).format(role=sql.Identifier(role)))
         parts = urlsplit(self._url)
-        return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+        _, _, hosts = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{role}:{password}@{hosts}").geturl()
 
     def recoding_urls(self) -> list[str]:
-        return [f"{self._url}?client_encoding={name}" for name in ("LATIN1", "SQL_ASCII")]
+        return [self._with(f"client_encoding={name}") for name in ("LATIN1", "SQL_ASCII")]
 
     def url_in_zone(self, zone: str) -> str:
-        return f"{self._url}?options=-c%20TimeZone%3D{zone}"
+        return self._with(f"options=-c%20TimeZone%3D{zone}")
 
     def record_limit(self, size: int) -> AbstractContextManager[None]:
         raise NotImplementedError("matrix.toml says that Postgres lacks record_limit")
@@ -329,6 +330,11 @@ class PostgresInspector:
         self._run(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(database), options))
         self._databases.append(database)
         return urlsplit(self._url)._replace(path=f"/{database}").geturl()
+
+    def _with(self, option: str) -> str:
+        """Return the URL with one option more."""
+        parts = urlsplit(self._url)
+        return parts._replace(query="&".join(filter(None, (parts.query, option)))).geturl()
 
     def _named(self, session_id: str) -> tuple[bytes, bytes]:
         return self._namespace, session_id.encode()

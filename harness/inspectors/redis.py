@@ -6,13 +6,14 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from redis import Redis, exceptions
+from redis import RedisCluster, exceptions
 from redis.crc import key_slot
+from redis.sentinel import SentinelConnectionPool
 
 from harness.inspectors import RawRecord, Work
 
@@ -23,6 +24,17 @@ STORE_COMMANDS = (
     *("pexpire", "persist", "pttl", "time", "scan", "ping"),
 )
 """What the store needs, as docs/stores.md tells its users."""
+COMMANDS = {
+    "": STORE_COMMANDS,
+    "primary": (*STORE_COMMANDS, "role"),
+    "sentinel": ("sentinel|get-master-addr-by-name",),
+    "cluster": (*STORE_COMMANDS, "asking", "cluster|slots", "cluster|nodes"),
+}
+"""The same by kind of server: alone, a primary of Sentinel's, a sentinel, a cluster's node."""
+MEMBERS = {"PING", "INFO", "PUBLISH", "REPLCONF"}
+"""Commands that the members of a group give each other all the time."""
+SENTINEL = "sentinel"
+"""The user that Sentinels are, who are no clients."""
 
 
 class RedisInspector:
@@ -65,7 +77,7 @@ class RedisInspector:
         end = b"}:session"
         return {
             key[len(self._prefix) : -len(end)].decode()
-            for key in self._client.scan_iter(count=1000)
+            for key in self._keys()
             if key.startswith(self._prefix) and key.endswith(end)
         }
 
@@ -119,7 +131,7 @@ class RedisInspector:
             self._planted.append(key)
 
     def clear(self) -> None:
-        mine = [key for key in self._client.scan_iter(count=1000) if key.startswith(self._prefix)]
+        mine = [key for key in self._keys() if key.startswith(self._prefix)]
         if mine:
             self._client.unlink(*mine)
 
@@ -131,7 +143,7 @@ class RedisInspector:
 
     def everything(self) -> Mapping[str, str]:
         found = {}
-        for key in self._client.scan_iter(count=1000):
+        for key in self._keys():
             with suppress(TypeError):  # it expired between the two commands
                 content = self._content(key)
                 found[key.decode(errors="backslashreplace")] = hashlib.sha256(content).hexdigest()
@@ -150,24 +162,29 @@ class RedisInspector:
     def watching(self) -> Iterator[Work]:
         work = Work(touched=0, commands=[])
         end = f"end-{uuid4().hex}"
-        with (
-            Redis.from_url(self._url, socket_timeout=10, protocol=2) as client,
-            client.monitor() as monitor,  # returns once the server watches
-        ):
-            reader = threading.Thread(target=self._record, args=(monitor, work, end), daemon=True)
-            reader.start()
+        with ExitStack() as watch:
+            readers = []
+            for node in self._nodes():
+                monitor = watch.enter_context(node.monitor())  # returns once the server watches
+                reader = threading.Thread(
+                    target=self._record, args=(monitor, work, end), daemon=True
+                )
+                reader.start()
+                readers.append(reader)
             try:
                 yield work
             finally:
-                self._client.echo(end)
-                reader.join(10)
+                for node in self._nodes():
+                    node.echo(end)
+                for reader in readers:
+                    reader.join(10)
 
     def _record(self, monitor: Any, work: Work, end: str) -> None:
         for entry in monitor.listen():
             if end in entry["command"]:
                 return
             name, *arguments = entry["command"].split(" ")
-            if name.upper() in {"EVAL", "EVALSHA", "SCRIPT"}:
+            if name.upper() in {"EVAL", "EVALSHA", "SCRIPT", *MEMBERS}:
                 continue  # what the script does is reported command by command
             work.commands.append(name.upper())
             if name.upper() in WHOLE_KEY:
@@ -176,43 +193,53 @@ class RedisInspector:
                 work.touched += max(1, len(arguments) - 1)
 
     def kill_clients(self) -> None:
-        self._client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        for node in self._nodes():
+            for client in self._others(node):
+                with suppress(exceptions.ResponseError):  # it has left by itself
+                    node.client_kill(client["addr"])
 
-    def clients(self) -> int:
-        own = self._client.client_id()
-        return sum(int(client["id"]) != own for client in self._client.client_list("normal"))
+    def clients(self) -> list[int]:
+        return [len(self._others(node)) for node in self._nodes()]
 
     def open_transactions(self) -> int:
         raise NotImplementedError("matrix.toml says that Redis lacks open_transactions")
 
     @contextmanager
     def redefined(self) -> Iterator[None]:
-        self._client.script_flush()
+        for node in self._nodes():
+            node.script_flush()
         try:
             yield
         finally:
-            self._client.script_flush()
+            for node in self._nodes():
+                node.script_flush()
 
     def refused_urls(self) -> dict[str, str]:
         parts = urlsplit(self._url)
-        address = f"{parts.hostname}:{parts.port}"
-        password = f":{parts.password}@" if parts.password else ""
-        return {
-            "wrong password": f"redis://:{uuid4().hex}@{address}/0",
-            "wrong database": f"redis://{password}{address}/999",
-            "no TLS": f"rediss://{password}{address}/0?ssl_cert_reqs=none",
+        _, _, hosts = parts.netloc.rpartition("@")
+        refused = {
+            "wrong password": parts._replace(netloc=f":{uuid4().hex}@{hosts}"),
+            "no TLS": parts._replace(
+                scheme=parts.scheme.replace("redis", "rediss", 1), query="ssl_cert_reqs=none"
+            ),
         }
+        if not isinstance(self._client, RedisCluster):  # which has only one database
+            path = parts.path.rpartition("/")[0]
+            refused["wrong database"] = parts._replace(path=f"{path}/999")
+        return {what: url.geturl() for what, url in refused.items()}
 
     def least_privilege_url(self) -> str:
         user, password = f"least-{uuid4().hex[:8]}", uuid4().hex
-        rules = [f"+{command}" for command in STORE_COMMANDS]
-        self._client.execute_command(
-            *("ACL", "SETUSER", user, "on", f">{password}", "-@all", *rules),
-            b"~" + self._prefix + b"*",
-        )
-        self._users.append(user)
         parts = urlsplit(self._url)
-        return parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}").geturl()
+        for kind, node in self._everybody():
+            rules = [f"+{command}" for command in COMMANDS[kind]]
+            keys = [] if kind == SENTINEL else [b"~" + self._prefix + b"*"]
+            node.execute_command(
+                *("ACL", "SETUSER", user, "on", f">{password}", "-@all", *rules, *keys)
+            )
+        self._users.append(user)
+        _, _, hosts = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}:{password}@{hosts}").geturl()
 
     def recoding_urls(self) -> list[str]:
         return [f"{self._url}?decode_responses=true", f"{self._url}?encoding=latin-1"]
@@ -222,12 +249,12 @@ class RedisInspector:
 
     @contextmanager
     def record_limit(self, size: int) -> Iterator[None]:
-        before = self._client.config_get("proto-max-bulk-len")
-        self._client.config_set("proto-max-bulk-len", size)
-        try:
+        with ExitStack() as limits:
+            for node in self._nodes():
+                before = node.config_get("proto-max-bulk-len")
+                limits.callback(node.config_set, "proto-max-bulk-len", next(iter(before.values())))
+                node.config_set("proto-max-bulk-len", size)
             yield
-        finally:
-            self._client.config_set("proto-max-bulk-len", next(iter(before.values())))
 
     def fresh_url(self) -> str:
         return self._url  # Redis needs no schema, and every test has a namespace of its own
@@ -239,7 +266,37 @@ class RedisInspector:
         if self._planted:
             self._client.delete(*self._planted)
         if self._users:
-            self._client.execute_command("ACL", "DELUSER", *self._users)
+            for _, node in self._everybody():
+                node.execute_command("ACL", "DELUSER", *self._users)
+
+    def _nodes(self) -> list[Any]:
+        """Return a client of each server that takes writes."""
+        if not isinstance(self._client, RedisCluster):
+            return [self._client]
+        self._client.nodes_manager.initialize()
+        primaries: list[Any] = self._client.get_primaries()  # type: ignore[no-untyped-call]
+        return [node.redis_connection for node in primaries]
+
+    def _everybody(self) -> list[tuple[str, Any]]:
+        """Return a client of each server that stores ask, with its kind as of `COMMANDS`."""
+        if isinstance(self._client, RedisCluster):
+            nodes: list[Any] = self._client.get_nodes()  # type: ignore[no-untyped-call]
+            return [("cluster", node.redis_connection) for node in nodes]
+        pool = self._client.connection_pool
+        if not isinstance(pool, SentinelConnectionPool):
+            return [("", self._client)]
+        sentinels = pool.sentinel_manager.sentinels
+        return [("primary", self._client), *((SENTINEL, one) for one in sentinels)]
+
+    def _keys(self) -> Iterator[bytes]:
+        for node in self._nodes():
+            yield from node.scan_iter(count=1000)
+
+    def _others(self, node: Any) -> list[dict[str, str]]:
+        """Return the clients of a server but for this one."""
+        own = node.client_id()
+        listed: list[dict[str, str]] = node.client_list("normal")
+        return [one for one in listed if int(one["id"]) != own and one["user"] != SENTINEL]
 
     def _key(self, session_id: str) -> bytes:
         return self._prefix + session_id.encode() + b"}:session"

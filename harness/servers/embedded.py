@@ -191,7 +191,8 @@ class EmbeddedServer:
             directory = self._directory = private_directory()
             _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
-            self.disk = None if self._no_disk() or self._origin else Disk(directory)
+            origin = self._origin.disk if self._origin else None
+            self.disk = None if self._no_disk() else Disk(directory, origin=origin)
             self.data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
@@ -200,7 +201,7 @@ class EmbeddedServer:
             self._backend.configure(directory, password, self._user)
             if self._origin is None:
                 self._backend.prepare(self._program, directory, self.data, password, self._user)
-            else:
+            elif self.disk is None:
                 copy_into(self._origin.data, self.data)
         except BaseException as error:
             if directory is not None:

@@ -19,6 +19,9 @@ class Topology(Server, Protocol):
     def member_urls(self) -> Mapping[str, str]:
         """Return the URLs of the members that hold data, by name, whatever they do now."""
 
+    def primary_url(self) -> str:
+        """Return the URL of the member that takes writes now; in a cluster, of any of them."""
+
     def replica_urls(self) -> list[str]:
         """Return the URLs of the members that only answer reads now."""
 
@@ -51,3 +54,8 @@ class Topology(Server, Protocol):
         that it has not: those that were there are moved, the new ones are created elsewhere.
         After the block it answers MOVED.
         """
+
+
+def primary_url(server: Server) -> str:
+    """Return the URL of the one server that takes writes, in a group or alone."""
+    return server.primary_url() if isinstance(server, Topology) else server.url

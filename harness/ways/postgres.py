@@ -55,18 +55,11 @@ async def with_async_pool(
 
 def with_replicas(url: str, *, replicas: Urls | None = None, **options: Any) -> PostgresStore:
     """Return a store that reads on replicas too: any server of the URL, unless others are named."""
-    return PostgresStore.from_url(url, replicas=_readable(url, replicas, options), **options)
+    return PostgresStore.from_url(url, replicas=replicas or url, **options)
 
 
 def with_async_replicas(
     url: str, *, replicas: Urls | None = None, **options: Any
 ) -> AsyncPostgresStore:
-    """Return a store that reads on replicas too: any server of the URL, unless others are named."""
-    return AsyncPostgresStore.from_url(url, replicas=_readable(url, replicas, options), **options)
-
-
-def _readable(url: str, replicas: Urls | None, options: dict[str, Any]) -> Urls:
-    """Return whom reads may ask. Nobody has replicas of unlogged tables."""
-    if options.get("unlogged"):
-        return ()
-    return url if replicas is None else replicas
+    """`with_replicas`, awaited."""
+    return AsyncPostgresStore.from_url(url, replicas=replicas or url, **options)

@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis import exceptions
 from redis.connection import SSLConnection, parse_url
 
 from harness.backends.redis_groups import group_client, is_cluster, is_group
@@ -18,8 +19,12 @@ def with_client(url: str, *, max_connections: int = 10, **options: Any) -> Redis
     For a group it is one of a Sentinel's, or a `redis.RedisCluster`, which has connected already.
     """
     if is_group(url):
-        with group_client(url, max_connections=max_connections) as client:
-            return RedisStore(client, **options)
+        try:
+            with group_client(url, max_connections=max_connections) as client:
+                return RedisStore(client, **options)
+        except (exceptions.RedisError, exceptions.RedisClusterException):
+            # A cluster's client that cannot connect is not there to be given to anybody.
+            return RedisStore.from_url(url, max_connections=max_connections, **options)
     client = redis.Redis(**_arguments(url), max_connections=max_connections)
     return RedisStore(client, **options)
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 
 from stores.postgres.failures import connection_lost
-from stores.postgres.places import PLACE, REACH, Place, Reach, place_of, reach_of
+from stores.postgres.places import PLACE, REACH, Place, Reach, place_of, promoted, reach_of
 from stores.postgres.statements import Answer, PostgresCall, Row, Statement
 
 REST_SECONDS = 1.0
@@ -113,7 +113,7 @@ class Replicas(Generic[Lending]):
                 or isinstance(after, psycopg.Error)
             ):
                 place = place_of(before)
-                if place and place.continues(wanted):
+                if place and place.continues(wanted) and not promoted(before, after):
                     reach = reach_of(after, place)
                     replica.reach = max(replica.reach or reach, reach)
                     return rows

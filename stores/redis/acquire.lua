@@ -5,6 +5,8 @@ local now = now_us()
 local left = number(held[3]) - now
 if held[1] and left > 0 then
   if held[1] == ARGV[1] then return {'held', held[2]} end
+  -- A write that changes nothing: a replica, which may not know yet that the lock is free, refuses.
+  redis.call('HDEL', lock, '')
   return {'busy', integer(math.ceil(left / 1000))}
 end
 

@@ -91,7 +91,7 @@ class AsyncRedisStore(AsyncStore):
     async def _hop(self, hop: Hop) -> Any:
         call, pool = hop.call, await self._pool(hop.node)
         try:
-            async with asyncio.timeout(max(0.001, hop.deadline - monotonic())):
+            async with _within(hop.deadline):
                 connection = await pool.get_connection()
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
@@ -111,13 +111,14 @@ class AsyncRedisStore(AsyncStore):
         return call.parse(reply)
 
     async def _talk(self, connection: Any, hop: Hop) -> Any:
-        async with asyncio.timeout(max(0.001, hop.deadline - monotonic())):
-            await _send(connection, hop, hop.call.by_digest())
-            try:
-                return await _reply(connection)
-            except exceptions.NoScriptError:
-                await _send(connection, hop, hop.call.by_source())
-                return await _reply(connection)
+        if monotonic() >= hop.deadline:
+            raise not_sent(hop.call.session_id, TimeoutError("connected too late"))
+        await _send(connection, hop, hop.call.by_digest())
+        try:
+            return await _reply(connection, hop.deadline)
+        except exceptions.NoScriptError:
+            await _send(connection, hop, hop.call.by_source())
+            return await _reply(connection, hop.deadline)
 
     async def _disconnect(self) -> None:
         await self._pools.close()
@@ -129,13 +130,20 @@ class AsyncRedisStore(AsyncStore):
 
 
 async def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
-    if hop.asking:
-        await connection.send_packed_command(connection.pack_commands([("ASKING",), command]))
-        await _reply(connection)
-    else:
-        await connection.send_command(*command)
+    ahead = [("ASKING",)] if hop.asking else []
+    async with _within(hop.deadline):
+        await connection.send_packed_command(connection.pack_commands([*ahead, command]))
+    if ahead:
+        await _reply(connection, hop.deadline)
 
 
-async def _reply(connection: Any) -> Any:
-    # The deadline bounds it. With a timeout of its own, redis-py gives None where it runs out.
-    return await connection.read_response(disable_decoding=True, timeout=math.inf)
+async def _reply(connection: Any, deadline: float) -> Any:
+    # Not in one block with the sending: redis-py sends by asyncio.wait_for, which swallows a
+    # cancellation that comes as it ends (Python before 3.12), and nothing would end this wait.
+    async with _within(deadline):
+        # With a timeout of its own, redis-py gives None where it runs out.
+        return await connection.read_response(disable_decoding=True, timeout=math.inf)
+
+
+def _within(deadline: float) -> asyncio.Timeout:
+    return asyncio.timeout(max(0.001, deadline - monotonic()))

@@ -112,7 +112,7 @@ class ClusterRoute:
         self._adviser: tuple[Node, ...] = ()
 
     def carry(self, call: RedisCall[Reply], deadline: float) -> Journey[Reply]:
-        carry: Any = self._list if call.lists else self._send
+        carry: Any = self._list if call.lists else self._send if call.keys else self._ask_all
         reply: Reply = yield from carry(call, deadline)
         return reply
 
@@ -135,6 +135,22 @@ class ClusterRoute:
                 redirects += 1
                 if target is None or redirects > FREE_REDIRECTS:
                     yield from tries.again(node, error)
+
+    def _ask_all(self, call: RedisCall[Reply], deadline: float) -> Journey[Any]:
+        """Carry a call that is of no slot to every primary; return the last one's reply."""
+        tries = Tries(deadline, self._timeout)
+        while True:
+            node = None
+            try:
+                if self._stale:
+                    yield from self._learn(deadline)
+                for node in self._map.primaries:
+                    reply = yield Hop(call, deadline, node)
+            except StoreUnavailable as error:
+                self._stale = True
+                yield from tries.again(node, error)
+            else:
+                return reply
 
     def _redirected(self, error: StoreUnavailable, node: Node | None) -> tuple[Node | None, bool]:
         """Return where the answer sends the call, and whether with ASKING; learn from it."""
@@ -188,8 +204,6 @@ class ClusterRoute:
     def _find(self, call: RedisCall[Reply], deadline: float) -> Journey[Node]:
         if self._stale:
             yield from self._learn(deadline)
-        if not call.keys:
-            return self._map.primaries[0]
         slot = slot_of(call.keys[0])
         node = self._map.node(slot)
         if node is None:

@@ -197,6 +197,7 @@ class _TimelyAsync:
         """See `_Timely.connect`."""
         if self.is_connected:
             return
+        for_replies, self.socket_timeout = self.socket_timeout, self.socket_connect_timeout
         try:
             async with asyncio.timeout(self.socket_connect_timeout):
                 await super().connect()  # type: ignore[misc] # of the class this is mixed into
@@ -207,6 +208,8 @@ class _TimelyAsync:
             # Cancelled half-way it would count as connected.
             await self.disconnect(nowait=True)
             raise
+        finally:
+            self.socket_timeout = for_replies
 
 
 def check_role(reply: Any) -> None:

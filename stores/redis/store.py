@@ -122,6 +122,8 @@ class RedisStore(SyncStore):
         return call.parse(reply)
 
     def _talk(self, connection: Any, hop: Hop) -> Any:
+        if monotonic() >= hop.deadline:
+            raise not_sent(hop.call.session_id, TimeoutError("connected too late"))
         connection.deadline = hop.deadline  # see `stores.redis.connections`
         _send(connection, hop, hop.call.by_digest())
         try:

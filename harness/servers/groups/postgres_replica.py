@@ -55,6 +55,9 @@ class PostgresReplica(Group):
     def power_cut(self) -> None:
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        return self._primary.server.url
+
     def replica_urls(self) -> list[str]:
         return [self._standby.server.url] if self._standby.up else []
 
@@ -65,14 +68,8 @@ class PostgresReplica(Group):
     def heal(self) -> None:
         self.start()
 
-    @contextmanager
-    def split(self) -> Iterator[str]:
-        old = self._primary
-        try:
-            self._promote()
-            yield old.server.url
-        finally:
-            self.heal()
+    def split(self) -> AbstractContextManager[str]:
+        raise NotImplementedError("matrix.toml says that Postgres lacks split_brain")
 
     @contextmanager
     def lagging(self) -> Iterator[None]:
@@ -84,16 +81,8 @@ class PostgresReplica(Group):
             _ask(self._standby, "SELECT pg_wal_replay_resume()")
             self._wait(self._out_of_step)
 
-    @contextmanager
-    def requiring_replicas(self) -> Iterator[None]:
-        primary = self._primary
-        _tell(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
-        try:
-            self._wait(lambda: self._not_required(primary))
-            yield
-        finally:
-            if primary is self._primary and primary.up:
-                _tell(primary, "ALTER SYSTEM RESET synchronous_standby_names")
+    def requiring_replicas(self) -> AbstractContextManager[None]:
+        raise NotImplementedError("matrix.toml says that Postgres lacks split_brain")
 
     def move_slot(self, key: bytes) -> AbstractContextManager[None]:
         raise NotImplementedError("matrix.toml says that Postgres lacks resharding")
@@ -140,19 +129,8 @@ class PostgresReplica(Group):
         (state,) = _ask(self._standby, "SELECT pg_get_wal_replay_pause_state()")
         return "" if state == "paused" else f"the standby's replay is {state}"
 
-    def _not_required(self, primary: Member) -> str:
-        required = _ask(primary, "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
-        return "" if required else "the primary does not wait for the standby"
-
 
 def _ask(member: Member, query: LiteralString, *parameters: object) -> tuple[Any, ...]:
     """Return the first row, empty if there is none."""
     with psycopg.connect(member.server.url, autocommit=True, connect_timeout=10) as connection:
         return connection.execute(query, parameters).fetchone() or ()
-
-
-def _tell(member: Member, statement: LiteralString) -> None:
-    """Change a setting of the running server."""
-    with psycopg.connect(member.server.url, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(statement)
-        connection.execute("SELECT pg_reload_conf()")

@@ -62,6 +62,10 @@ class RedisCluster(Group):
     def power_cut(self) -> None:
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        primaries = [self._at(node) for node in self._primaries()]
+        return next(member.server.url for member in self._data() if member in primaries)
+
     def replica_urls(self) -> list[str]:
         replicas = [self._at(node) for node in self._nodes() if node.primary_id]
         return [member.server.url for member in replicas if member.up]
@@ -69,7 +73,6 @@ class RedisCluster(Group):
     def fail_over(self, key: bytes = b"") -> None:
         slot = key_slot(key)
         old = self._owner(slot)
-        self._members.kill([self._at(old)])
 
         def fault() -> str:
             for member in self._up():
@@ -77,6 +80,10 @@ class RedisCluster(Group):
                     return f"to {member.name}, nobody has taken the place of {self._at(old).name}"
             return self._not_serving()
 
+        replica = next(node for node in self._nodes() if node.primary_id == old.id)
+        self._members.kill([self._at(old)])
+        # An operator who knows that it is gone need not wait until the others believe it.
+        command(self._at(replica), "FAILOVER", "FORCE")
         self._wait(fault)
 
     def heal(self) -> None:

@@ -33,9 +33,11 @@ DATA = ("primary", "replica1", "replica2")
 """Of the members as they start; a failover changes who is what."""
 SENTINELS = ("sentinel1", "sentinel2", "sentinel3")
 QUORUM = 2
-DOWN_MS = 700
-"""Silence after which a sentinel takes a server for dead."""
+DOWN_MS = 5000
+"""Silence after which a sentinel takes a server for dead. A busy machine keeps it for seconds."""
 FAILOVER_MS = 2000
+AWAY = {"disconnected", "s_down", "o_down"}
+"""What a sentinel says of those that it does not reach."""
 
 
 class RedisSentinel(Group):
@@ -69,15 +71,19 @@ class RedisSentinel(Group):
         self._members.kill(self._sentinels())
         self._members.cut_power(self._data())
 
+    def primary_url(self) -> str:
+        self._find_primary()
+        return self._primary.server.url
+
     def replica_urls(self) -> list[str]:
         self._find_primary()
-        return [member.server.url for member in self._replicas()]
+        return [member.server.url for member in self._replicas() if member.up]
 
     def fail_over(self, key: bytes = b"") -> None:
         self._find_primary()
         self._wait(self._unaware)
         self._members.kill([self._primary])
-        self._wait_for_another()
+        self._replace_primary()
 
     def heal(self) -> None:
         self._find_primary()
@@ -90,7 +96,7 @@ class RedisSentinel(Group):
         old = self._primary
         try:
             with kept_away(old, REPLICA, SENTINEL):
-                self._wait_for_another()
+                self._replace_primary()
                 yield old.server.url
         finally:
             self.heal()
@@ -166,13 +172,19 @@ class RedisSentinel(Group):
         """Return the number of a sentinel's latest decision, and the primary's port."""
         with control(sentinel) as client:
             epoch = client.sentinel_master(SERVICE)["config-epoch"]
-            # Tells the new one earlier than all else that the leader of a failover tells.
+            # Who leads a failover tells the new primary here before it knows it otherwise.
             _, port = client.sentinel_get_master_addr_by_name(SERVICE)
         return int(epoch), int(port)
 
-    def _wait_for_another(self) -> None:
-        """Wait until another member than the primary is the primary to all sentinels."""
+    def _replace_primary(self) -> None:
+        """Let the sentinels promote another; return once it is the primary to all of them.
+
+        An operator who knows that the primary is gone need not wait until they believe it. The
+        last leads: it is the last to call the old one dead, where clients ask it so.
+        """
         old = self._primary
+        with control(self._sentinels()[-1]) as client:
+            client.sentinel_failover(SERVICE)
 
         def fault() -> str:
             self._find_primary()
@@ -208,10 +220,9 @@ class RedisSentinel(Group):
                 primary = client.sentinel_master(SERVICE)
                 others = client.sentinel_sentinels(SERVICE)
                 replicas = client.sentinel_slaves(SERVICE)
-            if primary["flags"] != "master":
-                return f"{sentinel.name} says that the primary is {primary['flags']}"
-            if [other["flags"] for other in others] != ["sentinel"] * (len(SENTINELS) - 1):
-                return f"{sentinel.name} does not reach the other sentinels"
-            if {int(one["port"]) for one in replicas if one["flags"] == "slave"} != ports:
-                return f"{sentinel.name} does not reach the replicas"
+            for one in [primary, *others, *replicas]:
+                if AWAY & set(one["flags"].split(",")):
+                    return f"{sentinel.name} does not reach 127.0.0.1:{one['port']}"
+            if len(others) != len(SENTINELS) - 1 or {one["port"] for one in replicas} != ports:
+                return f"{sentinel.name} does not know all members"
         return ""
