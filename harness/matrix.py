@@ -390,6 +390,7 @@ CAPABILITIES = {
     "lasting_sessions": "sessions without a TTL are never forgotten",
     "recency": "the sessions that are forgotten first are those out of use the longest",
     "server_states": "the server can be brought into the states in which it refuses calls",
+    "pause": "the server can be frozen, and go on later",
     "log_tail": "the server has a log whose last bytes a crash can cost",
 }
 """What a contract may need of a cell (`needs`), and a row may say that it lacks."""
