@@ -46,7 +46,7 @@ def visitors(
         visitors = {}
         for row in store_rows:
             calls = [*calls_of(row)]
-            for way, factory in {BY_URL: row.factory, **row.ways}.items():
+            for way, factory in {BY_URL: row.factory, **row.ways_in(cell)}.items():
                 some = calls if way == BY_URL else OF_OTHER_WAYS
                 timeout = TIMEOUT if way == BY_URL else OTHER_TIMEOUT
                 patient = openings(f"states-{way}", max_connections=len(some))[row.name]
