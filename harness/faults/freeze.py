@@ -9,8 +9,13 @@ import psutil
 
 
 def freeze(pid: int) -> None:
-    """Stop a process and its descendants with SIGSTOP. They can still be killed."""
-    for process in _family(pid):
+    """Stop a process and its descendants with SIGSTOP. They can still be killed.
+
+    The process first: stopped, it has no more children than those that are there.
+    """
+    server = psutil.Process(pid)
+    server.suspend()
+    for process in server.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.suspend()
 
@@ -18,7 +23,8 @@ def freeze(pid: int) -> None:
 def thaw(pid: int) -> None:
     """Let a frozen process and its descendants go on."""
     with suppress(psutil.NoSuchProcess):
-        for process in reversed(_family(pid)):
+        server = psutil.Process(pid)
+        for process in (*server.children(recursive=True), server):
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
@@ -31,8 +37,3 @@ def paused(pid: int) -> Iterator[None]:
         yield
     finally:
         thaw(pid)
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    server = psutil.Process(pid)
-    return [server, *server.children(recursive=True)]
