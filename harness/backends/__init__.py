@@ -49,6 +49,9 @@ class Backend(Protocol):
     def version(self, url: str) -> str:
         """Return the version that the server gives of itself."""
 
+    def version_in(self, log: str) -> str | None:
+        """Return the version that a log tells, None where it tells none."""
+
     def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
         """Read the settings named back from the server."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -68,6 +69,10 @@ class PostgresBackend:
 
     def version(self, url: str) -> str:
         return self._show(url, ["server_version"])["server_version"].split()[0]
+
+    def version_in(self, log: str) -> str | None:
+        found = re.search(r"\bPostgreSQL (\d+(?:\.\d+)+)", log)
+        return found and found[1]
 
     def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
         return self._show(url, list(settings))

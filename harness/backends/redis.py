@@ -69,6 +69,10 @@ class RedisBackend:
         with closing(_client(url)) as client:
             return str(client.info("server")["redis_version"])
 
+    def version_in(self, log: str) -> str | None:
+        found = re.search(r"\bRedis (?:version=)?(\d+(?:\.\d+)+)", log)
+        return found and found[1]
+
     def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
         with closing(_client(url)) as client:
             found = {}

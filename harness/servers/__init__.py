@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from harness.backends import NotReadyError
+from harness.backends import Backend, NotReadyError, version_matches
 from harness.faults.disk import Disk
 from harness.matrix import Cell
 
@@ -116,9 +116,14 @@ def let_happen(event: str, server: Server) -> None:
 
 
 def wait_until_serving(
-    name: str, check: Callable[[], None], alive: Callable[[], bool], logs: Callable[[], str]
+    cell: Cell,
+    backend: Backend,
+    check: Callable[[], None],
+    alive: Callable[[], bool],
+    logs: Callable[[], str],
 ) -> None:
     """Poll until the check passes. Raises StartError soon after the server is gone."""
+    name = cell.id
     looked = time.monotonic()
     deadline = looked + START_SECONDS
     while True:
@@ -132,7 +137,8 @@ def wait_until_serving(
         now = time.monotonic()
         if now - looked >= LOOK_SECONDS and not alive():
             log = logs()
-            said = f"{name}: the server exited at start ({fault})\n{tail(log)}"
+            other = _other_version(cell, backend, log)
+            said = f"{name}: {other}the server exited at start ({fault})\n{tail(log)}"
             raise ExitedError(said, log)
         looked = now if now - looked >= LOOK_SECONDS else looked
         if now > deadline:
@@ -141,6 +147,14 @@ def wait_until_serving(
                 f"({fault})\n{tail(logs())}"
             )
         time.sleep(POLL_SECONDS)
+
+
+def _other_version(cell: Cell, backend: Backend, log: str) -> str:
+    """Return that a server which may not know its settings is of another version than its row."""
+    found, wanted = backend.version_in(log), cell.image.version
+    if found is None or version_matches(found, wanted):
+        return ""
+    return f"version is {found}, not {wanted}; "
 
 
 def tail(log: str, lines: int = 15) -> str:

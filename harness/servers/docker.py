@@ -200,7 +200,9 @@ class DockerServer:
                 return False
             return str(wrapped.status) == "running"
 
-        wait_until_serving(self._cell.id, lambda: self._backend.check(self.url), alive, self.logs)
+        wait_until_serving(
+            self._cell, self._backend, lambda: self._backend.check(self.url), alive, self.logs
+        )
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)

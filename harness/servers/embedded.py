@@ -84,7 +84,11 @@ class EmbeddedServer:
         process = self._process
         assert process is not None
         wait_until_serving(
-            self._cell.id, lambda: self._check(process), lambda: process.poll() is None, self.logs
+            self._cell,
+            self._backend,
+            lambda: self._check(process),
+            lambda: process.poll() is None,
+            self.logs,
         )
 
     def launch(self) -> None:
