@@ -24,7 +24,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, not a package
 
-from harness.matrix import Cell, load
+from harness.matrix import STANDALONE, Cell, load
 from harness.options import parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
@@ -67,8 +67,9 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)  # how CI stops a run:
 
 
 def parametrized(cells: list[Cell]) -> list[nox.param]:
-    """Return the cells as nox selects them: by id and by tag."""
-    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in cells] or [NO_CELL]
+    """Return the cells as nox selects them, by id and by tag; groups of servers take longest."""
+    longest_first = sorted(cells, key=lambda cell: cell.topology == STANDALONE)
+    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in longest_first] or [NO_CELL]
 
 
 @nox.session(reuse_venv=True)
