@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract_tests.outage import LEAST, load_seconds, times
 from harness.matrix import Matrix, load
 from harness.promises import Promise
 from harness.report.discrimination import Pair, pairs
@@ -23,6 +25,27 @@ OFF, OFF_LRU, ON, ON_LRU = "redis7_off_none", "redis7_off_lru", "redis7_on_none"
 def matrix() -> Matrix:
     """Two values of saving, two of eviction, and each combination in one cell."""
     return load(GOOD)
+
+
+def test_events_are_tried_often_and_long_enough_to_break_a_promise() -> None:
+    """Every bound can be exceeded; of each row that may lose nothing there is enough."""
+    real = load()
+    cuts: Counter[tuple[str, str]] = Counter()
+    for cell in real.lane("matrix"):
+        for event, promise in cell.promises.items():
+            assert load_seconds(promise) > (promise.seconds or 0.0)
+            if (
+                event == "power_cut"
+                and promise.kind == "keeps_all"
+                and "persistence" in cell.values
+            ):
+                row = cell.image.name, cell.values["persistence"]
+                cuts[row] += times(event, promise)
+    assert {image for image, _ in cuts} == {"redis6", "redis7", "postgres15", "postgres16"}
+    for (image, value), count in cuts.items():
+        stores = [one for one in real.stores.values() if image.startswith(one.backend)]
+        assert count >= 5, f"{image} {value}"
+        assert count * len(stores) * LEAST >= 1000, f"{image} {value}"
 
 
 def report(cell: str, *seen: dict[str, Any], store: str = "Mine") -> CellReport:
@@ -43,7 +66,7 @@ def test_what_is_seen_of_an_event_has_a_class() -> None:
     assert outcome_class(loss("kill", 9, 9)) == "lost all"
     assert outcome_class(loss("kill", 9, 9, older_lost=1)) == "lost all, older too"
     assert outcome_class(loss("pressure", 9, 0, refused=3)) == "refused writes"
-    forgot = loss("pressure", 9, 9, forgotten=3, forgotten_lasting=0)
+    forgot = loss("pressure", 9, 9, forgotten_expiring=3, forgotten_lasting=0)
     assert outcome_class(forgot) == "forgot expiring sessions"
     assert outcome_class({**forgot, "forgotten_lasting": 1}) == "forgot any session"
 

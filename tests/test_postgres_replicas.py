@@ -135,8 +135,11 @@ def test_a_promotion_is_learned_although_the_log_was_longer_before() -> None:
 def test_another_cluster_never_answers() -> None:
     replicas = learned(Replicas(["a"]), at(100))
     assert not accepts(replicas, at(5000, system=8))
+    assert accepts(replicas, at(100), reach(300))
     learned(replicas, at(50, system=8))
-    assert accepts(replicas, at(50, system=8))
+    assert not accepts(replicas, at(5000))
+    assert accepts(replicas, at(50, system=8), reach(60))
+    assert not accepts(replicas, at(59, system=8))
 
 
 def test_no_replica_goes_back_behind_an_answer() -> None:

@@ -30,7 +30,7 @@ def outcome_class(seen: Figures) -> str:
     """Return which of `CLASSES` a measurement shows."""
     if seen.get("forgotten_lasting"):
         return "forgot any session"
-    if seen.get("forgotten"):
+    if seen.get("forgotten_expiring"):
         return "forgot expiring sessions"
     if seen.get("lost", 0) and seen["lost"] >= seen.get("acknowledged", 0):
         return "lost all, older too" if seen.get("older_lost") else "lost all"
@@ -173,7 +173,7 @@ def _families(matrix: Matrix) -> Iterator[tuple[tuple[str, ...], list[Cell]]]:
 
 
 def _deciding(cells: list[Cell], event: str) -> list[str]:
-    """Return the axes that decide what is promised for an event; if none does, for any event."""
+    """Return the axes that decide what is promised for an event; else for any event; else all."""
     for events in ([event], list(EVENTS)):
         axes = [
             axis
@@ -183,7 +183,7 @@ def _deciding(cells: list[Cell], event: str) -> list[str]:
         ]
         if axes:
             return list(dict.fromkeys(axes))
-    return []
+    return list(cells[0].values)
 
 
 def _joined(every: list[Measured]) -> Measured:
