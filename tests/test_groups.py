@@ -100,7 +100,7 @@ def test_all_come_back_from_an_event(whole: Started, event: str) -> None:
     assert not [url for url in whole.server.member_urls().values() if listens(url)]
     whole.server.start()
     assert whole.server.primary_url() == primary
-    if event != "power_cut" or whole.cell.promises[event].kind == "keeps_all":
+    if whole.cell.promises[event].kind == "keeps_all":
         assert whole.got() == "before"
     whole.put("after")
     in_step(whole)
