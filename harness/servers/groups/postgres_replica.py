@@ -13,11 +13,11 @@ from typing import Any, LiteralString
 import psycopg
 
 from harness.backends import Backend
-from harness.backends.postgres import USER
+from harness.backends.postgres import USER, PostgresBackend
 from harness.matrix import Cell
 from harness.servers.groups.group import Group
 from harness.servers.groups.members import MakeServer, Member
-from harness.servers.groups.postgres_member import PostgresMember, PostgresStandby
+from harness.servers.groups.postgres_standby import PostgresStandby
 
 NAMES = ("primary", "standby")
 """Of the members as they start; a failover changes who is what."""
@@ -35,8 +35,8 @@ class PostgresReplica(Group):
             "?target_session_attrs=read-write"
         )
         self._primary, self._standby = self._data()
-
         self._left_behind = False
+        """Whether the standby was the primary, and begins anew as a copy when it starts."""
 
     def start(self) -> None:
         self._start([self._primary])
@@ -73,13 +73,15 @@ class PostgresReplica(Group):
 
     @contextmanager
     def lagging(self) -> Iterator[None]:
+        standby = self._standby
         try:
-            _ask(self._standby, "SELECT pg_wal_replay_pause()")
+            _ask(standby, "SELECT pg_wal_replay_pause()")
             self._wait(self._replaying)
             yield
         finally:
-            _ask(self._standby, "SELECT pg_wal_replay_resume()")
-            self._wait(self._out_of_step)
+            if standby is self._standby and standby.up:
+                _ask(standby, "SELECT pg_wal_replay_resume()")
+                self._wait(self._out_of_step)
 
     def requiring_replicas(self) -> AbstractContextManager[None]:
         raise NotImplementedError("matrix.toml says that Postgres lacks split_brain")
@@ -91,9 +93,7 @@ class PostgresReplica(Group):
         return replace(self._cell, id=f"{self._cell.id}-{name}")
 
     def _software(self, name: str) -> Backend:
-        place = self._place_of[name]
-        primary = self._place_of[NAMES[0]]
-        return PostgresMember(place) if place is primary else PostgresStandby(place, primary)
+        return PostgresBackend() if name == NAMES[0] else PostgresStandby(self._place_of[NAMES[0]])
 
     def _data(self) -> list[Member]:
         return [self._members[name] for name in NAMES]
@@ -108,7 +108,7 @@ class PostgresReplica(Group):
         """Let the standby begin anew as a copy of the primary."""
         old = self._standby
         old.end()
-        software = PostgresStandby(old.place, self._primary.place)
+        software = PostgresStandby(self._primary.place)
         old.server = self._make(self._row(old.name), software, old.place)
         self._left_behind = False
 

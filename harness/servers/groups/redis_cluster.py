@@ -76,7 +76,8 @@ class RedisCluster(Group):
 
         def fault() -> str:
             for member in self._up():
-                if self._owner(slot, member).id == old.id:
+                served = [node.id for node in nodes_seen_by(member) if node.serves(slot)]
+                if served in ([], [old.id]):
                     return f"to {member.name}, nobody has taken the place of {self._at(old).name}"
             return self._not_serving()
 
@@ -184,7 +185,7 @@ class RedisCluster(Group):
 
     def _not_moved(self, slot: int, target: Node) -> str:
         for member in self._up():
-            if self._owner(slot, member).id != target.id:
+            if not any(node.serves(slot) for node in nodes_seen_by(member) if node.id == target.id):
                 return f"{member.name} does not know yet where slot {slot} is"
         return ""
 
@@ -206,10 +207,9 @@ class RedisCluster(Group):
     def _primaries(self) -> list[Node]:
         return [node for node in self._nodes() if node.owns and "fail" not in node.flags]
 
-    def _owner(self, slot: int, member: Member | None = None) -> Node:
-        """Return who serves a slot, in the eyes of some or a given member."""
-        seen = nodes_seen_by(member) if member else self._nodes()
-        return next(node for node in seen if any(slot in part for part in node.slots))
+    def _owner(self, slot: int) -> Node:
+        """Return who serves a slot while the cluster is whole."""
+        return next(node for node in self._nodes() if node.serves(slot))
 
     def _at(self, node: Node) -> Member:
         return next(member for member in self._data() if member.place.port == node.port)

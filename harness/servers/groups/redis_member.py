@@ -129,9 +129,10 @@ def kept_away(member: Member, *users: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with control(member) as client:
-            for user in users:
-                client.acl_setuser(user, enabled=True)
+        if member.up:
+            with control(member) as client:
+                for user in users:
+                    client.acl_setuser(user, enabled=True)
 
 
 @contextmanager

@@ -28,6 +28,10 @@ class Node:
         """How many slots it serves."""
         return sum(map(len, self.slots))
 
+    def serves(self, slot: int) -> bool:
+        """Tell whether it serves a slot."""
+        return any(slot in part for part in self.slots)
+
     @property
     def in_doubt(self) -> bool:
         """Whether the other does not know it well, or takes it for dead."""

@@ -55,6 +55,8 @@ class RedisSentinel(Group):
         self._start(self._data())
         self._bring_in_step()
         self._start(self._sentinels())
+        self._find_primary()  # they may have decided something that they only now can do
+        self._bring_in_step()
         self._wait(self._disputed)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""One Postgres of a group: a primary, or a standby that begins as a copy of it."""
+"""Postgres as a standby, which begins as a copy of its primary."""
 
 from __future__ import annotations
 
@@ -22,19 +22,11 @@ IN_CONTAINER = (
 )
 
 
-class PostgresMember(PostgresBackend):
-    """Postgres at a place of its own, where other members reach it too."""
+class PostgresStandby(PostgresBackend):
+    """A standby of the server at a place."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, primary: Place) -> None:
         super().__init__()
-        self._place = place
-
-
-class PostgresStandby(PostgresMember):
-    """A standby of the server at another place."""
-
-    def __init__(self, place: Place, primary: Place) -> None:
-        super().__init__(place)
         self._primary = primary
 
     def prepare(
