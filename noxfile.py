@@ -140,6 +140,18 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["env"])
+def serve(session: nox.Session) -> None:
+    """Start a cell's server, print its URLs, and end it at Ctrl-C: `nox -s serve -- CELL`."""
+    session.run(
+        PYTHON,
+        *("-m", "harness.servers.groups", *session.posargs),
+        external=True,
+        interrupt_timeout=5,
+        terminate_timeout=15,
+    )
+
+
+@nox.session(venv_backend="none", requires=["env"])
 def sweep(session: nox.Session) -> None:
     """Remove containers, volumes and directories that killed runs left behind."""
     session.run(PYTHON, "-m", "harness.servers.sweep", external=True)

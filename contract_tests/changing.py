@@ -136,7 +136,10 @@ def move(
                         server.run(*software.restore(server.put("dump.sql", dump)))
                 except (ExitedError, ProgramError) as error:
                     return Changed(refusal=_words(error))
-                return _looked(server, openings(server.url, target), software, loop, target)
+                kill = target.promises["kill"]
+                # A copy is old; what was restored just now may be a tail that may be lost.
+                safe = kill.broken_by(int(dump is not None), 0.0, older_lost=int(dump is None))
+                return _looked(server, openings(server.url, target), software, loop, kill=safe)
 
         with ThreadPoolExecutor(max(1, len(changes))) as pool:
             jobs: dict[Change, Future[Changed | NotRunError]] = {
@@ -161,9 +164,14 @@ def _write(opening: Opening, software: Backend, loop: LoopThread) -> Before:
 
 
 def _looked(
-    server: Copyable, openings: dict[str, Opening], software: Backend, loop: LoopThread, cell: Cell
+    server: Copyable,
+    openings: dict[str, Opening],
+    software: Backend,
+    loop: LoopThread,
+    *,
+    kill: bool,
 ) -> Changed:
-    """Look with every store; kill the server, if its row must keep what is old, and look again."""
+    """Look with every store; where the row must keep it all, kill the server and look again."""
     changed = Changed()
     for name, opening in openings.items():
         try:
@@ -171,7 +179,7 @@ def _looked(
         except StoreError as error:
             changed.errors[name] = error
     found = any(after.history for after in changed.after.values())
-    if found and cell.promises["kill"].broken_by(0, 0.0, older_lost=1):
+    if found and kill:
         changed.killed = True
         server.kill()
         server.start()

@@ -15,6 +15,7 @@ pytest_plugins = [
     "contract_tests.fix_processes",
     "contract_tests.fix_planted",
     "contract_tests.fix_histories",
+    "contract_tests.fix_outages",
 ]
 
 

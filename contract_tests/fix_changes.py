@@ -113,7 +113,11 @@ def _why_none(config: pytest.Config) -> str:
     cell: Cell = config.stash[CELL]
     if "changes" in cell.lacks:
         return cell.lacks["changes"]
-    elsewhere = any(matrix.cells[change.origin].image == cell.image for change in matrix.changes)
+    origins = [matrix.cells[change.origin] for change in matrix.changes]
+    elsewhere = any(
+        origin.image == cell.image and origin.values.keys() == cell.values.keys()
+        for origin in origins
+    )
     return (
         "the first cell of the image with a row's value changes that row's data, for all others"
         if elsewhere

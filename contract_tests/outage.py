@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 from contract_tests.calls import Outcome
+from contract_tests.lasting import Lasting
 from contract_tests.parts import part_of, sessions_in
 from contract_tests.workload import turn
 from harness.backends import Backend
@@ -39,6 +40,8 @@ rounds (200 ms).
 """
 LEAST = 100
 """Acknowledged messages of each store before the event, however slow the machine is."""
+LEAST_SECONDS = 10.0
+"""How long to wait for so many."""
 TURNS_AT_MOST = 250
 """Of a writer in the load, so that a second has hundreds of writes and not ten thousands."""
 POWER_CUTS = 2
@@ -95,6 +98,7 @@ class Outage:
     token: int
     """Of a lock that was held before the event."""
     lives: dict[str, Life]
+    lasting: Lasting
     began_ns: int = 0
     """time.monotonic_ns() before the first write."""
     event_ns: int = 0
@@ -107,8 +111,8 @@ class Outage:
     """What the first of the store's calls after the event that did not work has raised."""
     next_token: int = 0
     old_token_refused: bool = False
-    taken_over: Mapping[str, Outcome] = field(default_factory=dict)
-    """What the first write came to once another server had taken over, by way to construct it."""
+    first_calls: Mapping[str, Outcome] = field(default_factory=dict)
+    """What the very next calls came to, by way to construct the store, where any were made."""
     older_lost: int = 0
     """Messages that were there after an earlier clean stop, and are gone now."""
 
@@ -178,7 +182,11 @@ def break_under_load(
 
     def happen() -> None:
         time.sleep(seconds)
-        eventually(lambda: all(outage.acknowledged >= LEAST for outage in outages.values()))
+        eventually(
+            lambda: all(outage.acknowledged >= LEAST for outage in outages.values()), LEAST_SECONDS
+        )
+        for outage in outages.values():
+            outage.lasting.outlive()
         moment = time.monotonic_ns()
         if goes_on:
             begun.set()
@@ -194,6 +202,8 @@ def break_under_load(
         together([happen, *writers])
     finally:
         ended = time.monotonic_ns()
+        for outage in outages.values():
+            outage.lasting.wait()
         start()
     for outage in outages.values():
         outage.began_ns = began
@@ -213,7 +223,9 @@ def _outage(store: MemoryStore, inspector: Inspector, part: int, seed: int) -> O
     }
     with store.lock(locked, lease=10, wait=1) as lease:
         store.append_message(locked, Message("user", "fenced"), fence=lease.token)
-    return Outage(store, inspector, locked, lease.token, lives)
+    lasting = Lasting(store, inspector, TTL_SECONDS)
+    lasting.begin()
+    return Outage(store, inspector, locked, lease.token, lives, lasting)
 
 
 def _writer(
@@ -274,6 +286,7 @@ def _look(outage: Outage) -> None:
     except StoreError as error:
         outage.first_call = error
         return
+    outage.lasting.look()
     for session_id, life in outage.lives.items():
         _go_on(outage.store, session_id, life)
     with outage.store.lock(outage.locked, lease=10, wait=1) as lease:

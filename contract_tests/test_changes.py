@@ -11,7 +11,10 @@ from harness.changes import CHANGE
 from harness.contracts import contract, needs
 from harness.matrix import Store
 
-pytestmark = needs("changes", "history", "context", "sessions", "ttl", "lock")
+pytestmark = [
+    needs("changes", "history", "context", "sessions", "ttl", "lock"),
+    pytest.mark.timeout(120),  # the first contract starts half a dozen servers for all of them
+]
 
 
 @contract("dur-5")

@@ -2,108 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Mapping
 
 import pytest
 
-from contract_tests.calls import LONGEST_OUTAGE
-from contract_tests.fix_cell import SEED
+from contract_tests.calls import LONGEST_OUTAGE, Outcome
 from contract_tests.fix_histories import Judge
 from contract_tests.fix_report import Measure
-from contract_tests.fix_stores import Openings
-from contract_tests.outage import (
-    TTL_SECONDS,
-    Life,
-    Outage,
-    break_under_load,
-    load_seconds,
-    open_all,
-    times,
-)
-from contract_tests.takeovers import Takeover
-from harness.attestation import attest
-from harness.backends import Backend
+from contract_tests.lasting import OUTLIVED
+from contract_tests.lifetimes import misses
+from contract_tests.outage import TTL_SECONDS, Life, Outage
 from harness.contracts import contract, needs
-from harness.faces import LoopThread
-from harness.matrix import Cell, Store
-from harness.servers import Server, let_happen
-from harness.servers.topology import Topology
+from harness.matrix import Cell
 
 pytestmark = needs("history", "context", "ttl", "lock")
 
-TIMEOUT = 5.0
+TIMEOUT = 8.0
 """Seconds: of stores whose calls wait until another server has taken over, in one or two."""
 EVENTS = [
     pytest.param(event, marks=needs(event))
     for event in ("restart", "kill", "power_cut", "failover")
 ]
+SLACK_SECONDS = 0.075
+"""By which a lifetime may seem to differ across a start of the server."""
 over_events = pytest.mark.parametrize("event", EVENTS, scope="session")
-
-
-@pytest.fixture(scope="session")
-def every_outage(
-    pytestconfig: pytest.Config,
-    openings: Openings,
-    software: Backend,
-    server: Server,
-    store_rows: list[Store],
-    cell: Cell,
-    loop: LoopThread,
-) -> Iterator[Callable[[str], list[dict[str, Outage]]]]:
-    """Break the server under the load of all stores, as often as the event's promise needs."""
-    done: dict[str, list[dict[str, Outage]]] = {}
-
-    with ExitStack() as stack:
-
-        def of(event: str) -> list[dict[str, Outage]]:
-            if event in done:
-                return done[event]
-            promise, seed = cell.promises[event], pytestconfig.stash[SEED]
-            stopped = {} if event == "restart" else of("restart")[0]
-            outages = []
-            for number in range(times(event, promise)):
-                hasty = {"timeout": TIMEOUT} if event == "failover" else {}
-                opened = openings(f"{event}-{number}", **hasty)
-                stores = open_all(stack, opened, software, loop)
-                happens, start = partial(let_happen, event, server), server.start
-                # Stores of a group wait until another server has taken over, or one is back.
-                goes_on = isinstance(server, Topology)
-                if isinstance(server, Topology):
-                    happens, start = partial(_come_back_from, event, server), server.heal
-                if event == "failover":
-                    assert isinstance(server, Topology)
-                    takeover = Takeover(stack, store_rows, opened, stores, loop)
-                    happens = partial(takeover.happen, server)
-                attest(cell, software, server)  # a start undoes what was changed meanwhile
-                outage = break_under_load(
-                    stores, happens, start, seed, load_seconds(promise), goes_on=goes_on
-                )
-                if event == "failover":
-                    for (name, way), write in takeover.writes.items():
-                        outage[name].taken_over = {**outage[name].taken_over, way: write}
-                for name, one in stopped.items():
-                    outage[name].older_lost = one.gone()
-                outages.append(outage)
-            done[event] = outages
-            return outages
-
-        yield of
-
-
-@pytest.fixture
-def outages(
-    every_outage: Callable[[str], list[dict[str, Outage]]], event: str, store_row: Store
-) -> list[Outage]:
-    """What each time that the event happened left of this store's sessions."""
-    return [outage[store_row.name] for outage in every_outage(event)]
-
-
-def _come_back_from(event: str, server: Topology) -> None:
-    """Let an event happen to all servers of a group, and start them again."""
-    let_happen(event, server)
-    server.start()
 
 
 def lives(outages: list[Outage]) -> dict[str, Life]:
@@ -136,7 +58,9 @@ def test_no_more_is_lost_than_promised(
             load_seconds=round(outage.load_seconds, 4),
             older_lost=outage.older_lost,
         )
-        if promise.broken_by(lost, seconds, outage.older_lost):
+        # A power cut may bring an earlier snapshot back, where the last one's name is not synced.
+        snapshot = event == "power_cut" and promise.kind == "loses_since_snapshot"
+        if promise.broken_by(lost, seconds, 0 if snapshot else outage.older_lost):
             broken.append(
                 f"{lost} of {acknowledged} messages, over {seconds:.3f} s, and "
                 f"{outage.older_lost} that an earlier clean stop had left"
@@ -151,20 +75,38 @@ def test_a_store_opened_before_goes_on_after(outages: list[Outage]) -> None:
     assert [outage.first_call for outage in outages] == [None] * len(outages)
 
 
+@contract("net-5")
+@needs("network", "restart")
+@pytest.mark.parametrize("event", ["restart"], scope="session")
+def test_the_next_call_after_a_restart_works(outages: list[Outage]) -> None:
+    """After the server was restarted the next call works, without a new store.
+
+    Look for connections, and for scripts or statements prepared on the server, that are taken
+    to be there because they once were.
+    """
+    for outage in outages:
+        assert_answered(outage.first_calls)
+
+
 @contract("top-1")
 @needs("failover")
 @pytest.mark.parametrize("event", ["failover"], scope="session")
-def test_the_call_after_a_failover_works(outages: list[Outage]) -> None:
-    """Once another server has taken over the next write works, without a new store.
+def test_the_next_call_after_a_failover_works(outages: list[Outage]) -> None:
+    """Once another server has taken over the next call works, without a new store.
 
     Look for connections to a server that writes no more, and for addresses that are looked up
     once and for all.
     """
     for outage in outages:
-        assert outage.taken_over
-        for way, write in outage.taken_over.items():
-            assert write.error is None, f"by {way}: {write}"
-            assert write.seconds < LONGEST_OUTAGE, f"by {way}: {write}"
+        assert_answered(outage.first_calls)
+
+
+def assert_answered(calls: Mapping[str, Outcome]) -> None:
+    """Fail unless the calls of stores of every way to construct them were answered in time."""
+    assert calls
+    for way, call in calls.items():
+        assert call.error is None, f"by {way}: {call}"
+        assert call.seconds < LONGEST_OUTAGE, f"by {way}: {call}"
 
 
 @contract("dur-2")
@@ -236,6 +178,31 @@ def test_ttls_survive_and_do_not_start_anew(outages: list[Outage]) -> None:
                 assert life.ttl is not None, f"{session_id} lost its TTL"
                 least = TTL_SECONDS - (life.seen_ns - outage.began_ns) / 1e9 - 0.1
                 assert least <= life.ttl <= most, f"{session_id}: {life.ttl:.3f} s are left"
+
+
+@contract("ttl-5")
+@needs("sessions")
+@over_events
+def test_a_lifetime_goes_on_while_the_server_is_down(
+    outages: list[Outage], event: str, cell: Cell
+) -> None:
+    """A TTL survives what happens to the server, and goes on meanwhile: it may run out.
+
+    Look for TTLs that are kept in memory only, or stored as a duration instead of a moment.
+    """
+    all_kept = cell.promises[event].kind == "keeps_all"
+    for lasting in (outage.lasting for outage in outages):
+        there, given = set(lasting.ends), lasting.given
+        assert lasting.listed == there, "what ran out while the server was down is listed"
+        if all_kept:
+            assert there == {*given} - {OUTLIVED}, "left of sessions, of which one has run out"
+        if OUTLIVED not in there:
+            assert lasting.first_position == 1, "the session that ran out meanwhile went on"
+        for name, ends in lasting.ends.items():
+            # Where the promise allows for lost writes, the last one may be lost alone.
+            lifetimes = given[name][-1:] if all_kept else given[name]
+            faults = [misses(ends, *lifetime, slack=SLACK_SECONDS) for lifetime in lifetimes]
+            assert None in faults, f"{name!r} {faults[-1]}"
 
 
 @contract("dur-3")

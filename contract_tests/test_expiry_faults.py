@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
 
 from contract_tests.fix_faults import Proxied
-from contract_tests.fix_stores import Openings, OpenStore
+from contract_tests.fix_stores import OpenStore
 from contract_tests.fix_sweeper import Sweeping
-from contract_tests.lifetimes import Span, expiry, misses
+from contract_tests.lifetimes import Span
 from contract_tests.workload import turn
-from harness.backends import Backend
 from harness.contracts import contract, needs
-from harness.faces import LoopThread
 from harness.inspectors import Inspector
-from harness.matrix import Cell, Store
-from harness.opening import Opening
 from harness.polling import eventually
-from harness.servers import Server, let_happen
 from stores.errors import NoSuchSession, StoreError
 from stores.interface import MemoryStore, Message
 
@@ -30,8 +23,6 @@ pytestmark = needs("history", "context", "ttl")
 
 MOST_REQUESTS = 20
 """No write of one session needs more, a new connection included."""
-OUTLIVED = 0.150
-"""Seconds: a TTL that runs out while the server is down."""
 MANY = 40
 """Sessions to sweep one by one: some 20 ms of a sweeper's time."""
 LATE = 0.010
@@ -82,97 +73,6 @@ def try_to(write: Callable[[], object]) -> bool:
     except StoreError:
         return False
     return True
-
-
-Lifetime = tuple[float | None, Span]
-"""Seconds from a moment on; None for ever."""
-
-
-@dataclass
-class Seen:
-    """What an outage left of the sessions that one store had written before."""
-
-    given: dict[str, list[Lifetime]]
-    """The lifetimes that each was given, one after the other."""
-    ends: dict[str, Span | None] = field(default_factory=dict)
-    """When each that is there will expire."""
-    listed: set[str] = field(default_factory=set)
-    first_position: int = 0
-    """Where the first message went that was appended to the session that had run out."""
-
-
-Outages = Callable[[str, str], Seen]
-
-
-@pytest.fixture(scope="session")
-def outages(openings: Openings, software: Backend, server: Server, loop: LoopThread) -> Outages:
-    """Let each event happen to the server once for all stores; return what one of them saw."""
-    seen: dict[tuple[str, str], Seen] = {}
-
-    def outage(event: str, store: str) -> Seen:
-        if (event, store) not in seen:
-            stores = openings(f"lifetimes-{event}")
-            for name, opening in stores.items():
-                seen[event, name] = Seen(give_lifetimes(opening, loop))
-            let_happen(event, server)
-            time.sleep(OUTLIVED)
-            server.start()
-            for name, opening in stores.items():
-                inspector = software.inspector(server.url, opening.namespace)
-                with closing(inspector), opening.open(loop) as after:
-                    look_at_lifetimes(after, inspector, seen[event, name])
-                    inspector.clear()
-        return seen[event, store]
-
-    return outage
-
-
-def give_lifetimes(opening: Opening, loop: LoopThread) -> dict[str, list[Lifetime]]:
-    """Write sessions of several lifetimes, and one whose TTL is about to run out."""
-    given: dict[str, list[Lifetime]] = {}
-    for name, ttl in {"for ever": None, "its own": 1000, "the store's": 1000}.items():
-        with replace(opening, options={**opening.options, "ttl": ttl}).open(loop) as store:
-            write = partial(store.append_messages, name, turn("old", 1, 2))
-            given[name] = [(ttl, Span.of(write))]
-            if name == "its own":
-                given[name].append((500, Span.of(partial(store.set_ttl, name, 500))))
-    with replace(opening, options={**opening.options, "ttl": OUTLIVED}).open(loop) as store:
-        store.append_messages("outlived", turn("old", 1, 2))
-    return given
-
-
-def look_at_lifetimes(store: MemoryStore, inspector: Inspector, seen: Seen) -> None:
-    """Note what is left of them."""
-    for name in seen.given:
-        with suppress(KeyError):
-            seen.ends[name] = expiry(inspector, name)
-    seen.listed = set(store.iter_sessions())
-    seen.first_position = store.append_message("outlived", Message("user", "new")).position
-
-
-@contract("ttl-5")
-@needs("sessions")
-@pytest.mark.parametrize(
-    "event",
-    [pytest.param("restart", marks=needs("restart")), pytest.param("kill", marks=needs("kill"))],
-)
-def test_a_lifetime_goes_on_while_the_server_is_down(
-    outages: Outages, store_row: Store, cell: Cell, event: str
-) -> None:
-    """A TTL survives restart and kill, and goes on meanwhile: it may run out, not start anew.
-
-    Look for TTLs that are kept in memory only, or stored as a duration instead of a moment.
-    """
-    seen = outages(event, store_row.name)
-    assert seen.listed == set(seen.ends), "what ran out while the server was down is listed"
-    assert seen.first_position == 1, "the session that ran out meanwhile went on"
-    all_kept = cell.promises[event].kind == "keeps_all"
-    assert not all_kept or set(seen.ends) == set(seen.given), "sessions are lost, against promise"
-    for name, ends in seen.ends.items():
-        # Where the promise allows for lost writes, the last one may be lost alone.
-        lifetimes = seen.given[name][-1:] if all_kept else seen.given[name]
-        faults = [misses(ends, *lifetime, slack=OUTLIVED / 2) for lifetime in lifetimes]
-        assert None in faults, f"{name!r} {faults[-1]}"
 
 
 @contract("ttl-8")

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import product
 
-import pytest
-
 from contract_tests.calls import Outcome, answer, attempt
+from contract_tests.first_calls import write_and_read
 from contract_tests.fix_faults import Proxied
-from contract_tests.fix_stores import BY_URL, Openings, OpenStore
+from contract_tests.fix_stores import OpenStore
 from contract_tests.workload import turn
-from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.crowd import together
-from harness.faces import LoopThread
 from harness.faults import FaultProxy
 from harness.inspectors import Inspector
-from harness.matrix import Cell, Store
-from harness.servers import Server, let_happen
+from harness.matrix import Cell
 from stores.errors import StoreError
 from stores.interface import MemoryStore, Message
 
@@ -30,18 +25,6 @@ pytestmark = needs("network")
 TIMEOUT = 3.0
 """Seconds: a busy machine connects in a quarter of it."""
 CONNECTIONS = 2
-
-
-def write_and_read(store: MemoryStore, session_id: str) -> Outcome:
-    """Make the very next calls; return what came of the one that failed, or of the last."""
-    sent = turn("after", 1, 2)
-    written = attempt(store.append_messages, session_id, sent)
-    if written.error is not None:
-        return written
-    read = attempt(store.get_history, session_id, 2)
-    if read.error is None:
-        assert [one.message for one in read.result] == sent, f"{session_id}: another's reply"
-    return read
 
 
 @contract("net-5")
@@ -94,48 +77,6 @@ def test_the_call_after_all_connections_were_killed_works(
         together([store.ping] * CONNECTIONS)
     inspector.kill_clients()
     outcomes = {way: write_and_read(store, way) for way, store in stores.items()}
-    assert not {way: outcome for way, outcome in outcomes.items() if outcome.error}
-
-
-@pytest.fixture(scope="session")
-def after_restart(
-    openings: Openings,
-    store_rows: list[Store],
-    cell: Cell,
-    software: Backend,
-    server: Server,
-    loop: LoopThread,
-) -> dict[tuple[str, str], Outcome]:
-    """Use every store in every way, restart the server once for all, and make the next calls."""
-    with ExitStack() as ending:
-        stores: dict[tuple[str, str], MemoryStore] = {}
-        opened = openings("restarted", max_connections=CONNECTIONS)
-        for row in store_rows:
-            for way, factory in {BY_URL: row.factory, **row.ways_in(cell)}.items():
-                store = replace(opened[row.name], factory=factory).open(loop)
-                stores[row.name, way] = ending.enter_context(store)
-                store.append_message("before", Message("user", "hi"))
-                together([store.ping] * CONNECTIONS)
-        let_happen("restart", server)
-        server.start()
-        found = {job: write_and_read(store, " by ".join(job)) for job, store in stores.items()}
-        for one in opened.values():
-            inspector = ending.enter_context(closing(software.inspector(server.url, one.namespace)))
-            inspector.clear()
-    return found
-
-
-@contract("net-5")
-@needs("history", "restart")
-def test_the_call_after_a_restart_works(
-    after_restart: dict[tuple[str, str], Outcome], store_row: Store, ways: list[str]
-) -> None:
-    """After the server was restarted the next call works, without a new store.
-
-    Look for connections, and for scripts or statements prepared on the server, that are taken
-    to be there because they once were.
-    """
-    outcomes = {way: after_restart[store_row.name, way] for way in ways}
     assert not {way: outcome for way, outcome in outcomes.items() if outcome.error}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from harness.faults.disk import Disk, abandon, fault
+from harness.faults.disk import FIFREEZE, Disk, abandon, fault
+from harness.polling import eventually
 
 
 @pytest.fixture
@@ -29,6 +32,15 @@ def write(path: Path, *, sync: bool) -> None:
         file.flush()
         if sync:
             os.fsync(file.fileno())
+
+
+def attached() -> set[str]:
+    """Return the files that loop devices have."""
+    found = set()
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # another run's, that went away meanwhile
+            found.add(path.read_text().strip())
+    return found
 
 
 def test_a_power_cut_takes_what_was_not_synced(disk: Disk) -> None:
@@ -67,3 +79,29 @@ def test_a_disk_in_use_can_be_abandoned(disk: Disk, tmp_path: Path) -> None:
     with (disk.mount_point / "open").open("wb"):
         abandon(tmp_path)
         assert not disk.mount_point.is_mount()
+
+
+def test_a_copy_is_another_disk_with_the_same_files(disk: Disk, tmp_path: Path) -> None:
+    """What the kernel only held is in it too; neither sees what is done to the other later."""
+    write(disk.mount_point / "held", sync=False)
+    place = tmp_path / "copy"
+    place.mkdir()
+    copy = Disk(place, origin=disk)
+    try:
+        assert (copy.mount_point / "held").read_bytes() == b"x" * 4096
+        write(disk.mount_point / "later", sync=True)
+        copy.cut_power()
+        copy.restore_power()
+        assert not (copy.mount_point / "later").exists()
+        assert (disk.mount_point / "later").read_bytes() == b"x" * 4096
+    finally:
+        abandon(place)
+
+
+def test_a_disk_can_be_abandoned_in_the_middle_of_a_copy(disk: Disk, tmp_path: Path) -> None:
+    """What a killed run has frozen is thawed: nothing could do it once it is not mounted."""
+    handle = os.open(disk.mount_point, os.O_RDONLY)
+    fcntl.ioctl(handle, FIFREEZE, 0)
+    os.close(handle)
+    abandon(tmp_path)
+    assert eventually(lambda: str(tmp_path / "disk.ext4") not in attached())

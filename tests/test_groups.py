@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -21,12 +22,15 @@ from harness.matrix import load
 from harness.polling import eventually
 from harness.providers import provide
 from harness.servers import StartError, let_happen
+from harness.servers.docker import host_network_fault
+from harness.servers.ownership import LABEL, owner
 from harness.servers.places import Places
 from tests.groups import KEY, Started, started
 from tests.project import SUITE, Project
 from tests.runs import PASSES, Run
 
 CELLS = ("redis6_sentinel", "redis6_cluster", "postgres16_replica")
+MEMBERS = {"redis7_sentinel": 6, "postgres15_replica": 2}
 REPLICAS = {"redis6_sentinel": 2, "redis6_cluster": 3, "postgres16_replica": 1}
 
 pytestmark = pytest.mark.timeout(60)
@@ -55,6 +59,18 @@ def test_members_are_what_the_row_says(whole: Started) -> None:
     assert replicas < members
     assert len(replicas) == REPLICAS[whole.cell.id]
     assert whole.server.primary_url() in members - replicas
+
+
+def test_members_listen_on_loopback_alone(whole: Started) -> None:
+    """Clients elsewhere do not reach them, nor do other clusters."""
+    assert all(urlsplit(url).hostname == "127.0.0.1" for url in whole.server.member_urls().values())
+    open_to_all = [
+        connection.laddr
+        for child in psutil.Process().children(recursive=True)
+        for connection in child.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip != "127.0.0.1"
+    ]
+    assert not open_to_all
 
 
 def test_another_takes_over_and_the_old_one_comes_back(whole: Started) -> None:
@@ -174,6 +190,35 @@ def test_a_group_that_was_removed_has_left_nothing(cell_id: str) -> None:
     for url in urls:
         with socket.create_server(("127.0.0.1", urlsplit(url).port or 0)):
             pass  # it can be had again
+
+
+@pytest.mark.parametrize("cell_id", ["redis7_sentinel", "postgres15_replica"])
+def test_a_group_in_containers_does_the_same(daemon: Any, cell_id: str) -> None:
+    """It takes over, comes back and is removed as local processes are."""
+    mine = {"label": f"{LABEL}={owner()}"}
+    with started(cell_id, "docker") as one:
+        attest(one.cell, one.software, one.server)
+        assert len(daemon.api.containers(filters=mine)) == MEMBERS[cell_id]
+        one.put("before")
+        in_step(one)
+        one.server.fail_over(KEY.encode())
+        one.put("after")
+        one.server.heal()
+        assert one.got() == "after"
+    assert not daemon.api.containers(all=True, filters=mine)
+
+
+@contract("hyg-3")
+def test_containers_on_another_machine_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason says what they would need."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
+    host_network_fault.cache_clear()
+    try:
+        assert host_network_fault() == (
+            "members of a group share the network of Docker's host, which is another machine"
+        )
+    finally:
+        host_network_fault.cache_clear()
 
 
 @contract("hyg-3")

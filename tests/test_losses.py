@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract_tests.outage import LEAST, load_seconds, times
 from harness.matrix import Matrix, load
 from harness.promises import Promise
 from harness.report.discrimination import Pair, pairs
-from harness.report.measured import measured, outcome_class, sums
+from harness.report.measured import labels, measured, outcome_class, sums
 from harness.report.moved import moved
 from harness.report.results import CellReport, Result
 from harness.report.slowest import slowest
@@ -23,6 +25,27 @@ OFF, OFF_LRU, ON, ON_LRU = "redis7_off_none", "redis7_off_lru", "redis7_on_none"
 def matrix() -> Matrix:
     """Two values of saving, two of eviction, and each combination in one cell."""
     return load(GOOD)
+
+
+def test_events_are_tried_often_and_long_enough_to_break_a_promise() -> None:
+    """Every bound can be exceeded; of each row that may lose nothing there is enough."""
+    real = load()
+    cuts: Counter[tuple[str, str]] = Counter()
+    for cell in real.lane("matrix"):
+        for event, promise in cell.promises.items():
+            assert load_seconds(promise) > (promise.seconds or 0.0)
+            if (
+                event == "power_cut"
+                and promise.kind == "keeps_all"
+                and "persistence" in cell.values
+            ):
+                row = cell.image.name, cell.values["persistence"]
+                cuts[row] += times(event, promise)
+    assert {image for image, _ in cuts} == {"redis6", "redis7", "postgres15", "postgres16"}
+    for (image, value), count in cuts.items():
+        stores = [one for one in real.stores.values() if image.startswith(one.backend)]
+        assert count >= 5, f"{image} {value}"
+        assert count * len(stores) * LEAST >= 1000, f"{image} {value}"
 
 
 def report(cell: str, *seen: dict[str, Any], store: str = "Mine") -> CellReport:
@@ -43,7 +66,7 @@ def test_what_is_seen_of_an_event_has_a_class() -> None:
     assert outcome_class(loss("kill", 9, 9)) == "lost all"
     assert outcome_class(loss("kill", 9, 9, older_lost=1)) == "lost all, older too"
     assert outcome_class(loss("pressure", 9, 0, refused=3)) == "refused writes"
-    forgot = loss("pressure", 9, 4, forgotten_expiring=4, forgotten_lasting=0)
+    forgot = loss("pressure", 9, 9, forgotten_expiring=3, forgotten_lasting=0)
     assert outcome_class(forgot) == "forgot expiring sessions"
     assert outcome_class({**forgot, "forgotten_lasting": 1}) == "forgot any session"
 
@@ -102,6 +125,19 @@ def test_sums_join_the_cells_that_promise_the_same_for_the_same_reason(matrix: M
     }
 
 
+def test_pressure_of_the_disk_is_an_event_of_its_own(matrix: Matrix) -> None:
+    """What a full disk does is not added to what a full memory does."""
+    of_memory = {**loss("pressure", 5, 0, refused=2), "of": "memory"}
+    cell = report(OFF, of_memory, {**loss("pressure", 7, 0), "of": "disk"})
+    assert labels([cell]) == ["pressure", "pressure of disk"]
+    assert [one.event for one in sums(matrix, [cell])] == ["pressure", "pressure of disk"]
+    memory, disk = (measured(matrix, cell, event) for event in labels([cell]))
+    assert memory is not None
+    assert disk is not None
+    assert (memory.outcome, memory.total("acknowledged")) == ("refused writes", 5)
+    assert (disk.promise, disk.total("acknowledged")) == ("refuses_writes", 7)
+
+
 def named(found: list[Pair]) -> dict[tuple[str, str], Pair]:
     """Return pairs by their values."""
     return {pair.values: pair for pair in found}
@@ -145,6 +181,20 @@ def test_rows_that_promise_the_same_cannot_be_told_apart(tmp_path: Path) -> None
     said = "an event in which they promise different things: there is none"
     assert found["none", "lru"].needed() == said
     assert len(found) == 1, "only of cells that are in the report"
+    assert not pairs(same, [report(OFF), report(OFF_LRU)]), "and that measured anything"
+
+
+def test_rules_that_only_one_of_two_rows_has_are_named(tmp_path: Path) -> None:
+    """Where no event can tell rows apart, contracts may: those that apply to one of them."""
+    path = tmp_path / "matrix.toml"
+    text = GOOD.read_text(encoding="utf-8")
+    path.write_text(text.replace('"forgets_any_session"', '"refuses_writes"'), encoding="utf-8")
+    cells = [report(cell, loss("kill", 9, 0)) for cell in (OFF, OFF_LRU)]
+    for cell, outcome in zip(cells, ("not applicable", "pass"), strict=True):
+        cell.results.append(Result("evi-4", "", "test_recency", "Mine", outcome, "", 0.1, []))
+    (pair,) = pairs(load(path), cells)
+    assert pair.plain()["rules"] == ["evi-4"]
+    assert pair.needed().endswith("there is none; only one of them has evi-4")
 
 
 def test_changes_show_what_became_of_the_data_of_every_store() -> None:

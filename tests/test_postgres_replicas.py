@@ -32,11 +32,11 @@ def _postgres(call: Call[Any]) -> PostgresCall[Any]:
 
 def at(lsn: int | None, timeline: int = 1, system: int = SYSTEM) -> Answer:
     """Return what a server answers that was asked for its place."""
-    return [(system, timeline, lsn, PAGE, SEGMENT)]
+    return [(True, system, timeline, lsn, PAGE, SEGMENT)]
 
 
-def reach(replayed: int, received: int | None = None) -> Answer:
-    return [(replayed, replayed if received is None else received)]
+def reach(replayed: int, received: int | None = None, *, standby: bool = True) -> Answer:
+    return [(standby, replayed, replayed if received is None else received)]
 
 
 ROWS: Answer = [("row",)]
@@ -118,6 +118,12 @@ def test_another_timeline_never_answers_however_far_it_is() -> None:
     assert accepts(replicas, at(100, timeline=2))
 
 
+def test_a_replica_that_is_promoted_meanwhile_does_not_answer() -> None:
+    replicas = learned(Replicas(["a"]), at(100))
+    assert not accepts(replicas, at(100), reach(300, standby=False))
+    assert accepts(replicas, at(100), reach(100)), "and what it said is forgotten"
+
+
 def test_a_promotion_is_learned_although_the_log_was_longer_before() -> None:
     replicas = learned(Replicas(["a"]), at(5000), at(100, timeline=2))
     assert not accepts(replicas, at(5000))
@@ -129,8 +135,11 @@ def test_a_promotion_is_learned_although_the_log_was_longer_before() -> None:
 def test_another_cluster_never_answers() -> None:
     replicas = learned(Replicas(["a"]), at(100))
     assert not accepts(replicas, at(5000, system=8))
+    assert accepts(replicas, at(100), reach(300))
     learned(replicas, at(50, system=8))
-    assert accepts(replicas, at(50, system=8))
+    assert not accepts(replicas, at(5000))
+    assert accepts(replicas, at(50, system=8), reach(60))
+    assert not accepts(replicas, at(59, system=8))
 
 
 def test_no_replica_goes_back_behind_an_answer() -> None:

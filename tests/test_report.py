@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.matrix import load
 from harness.report.outcome import Outcome, read_outcome, write_outcome
 from harness.report.results import CellReport, read_cell
 from tests.project import SUITE, Project, contracts
@@ -88,6 +89,16 @@ def test_dies(store):
 @contract("conv-3")
 def test_never_runs(store):
     """A rule that is never reached."""
+''')
+
+TAMPERS = contracts('''
+from redis import Redis
+
+@contract("conv-1")
+def test_tampers(store, server):
+    """A rule in the middle of which somebody changes a setting."""
+    with Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
 ''')
 
 
@@ -282,6 +293,18 @@ def test_a_killed_process_and_a_cut_line_hide_nothing(
             assert ends["test_dies"] == "error"
 
 
+def test_a_server_that_is_changed_behind_our_back_is_told(
+    module_project: Project, run: subprocess.CompletedProcess[str]
+) -> None:
+    """A cell whose server is not what its row says any more is red in the end."""
+    assert run.returncode == 1
+    module_project.write_contracts(TAMPERS)
+    assert run_cell(module_project).returncode == 1
+    (failed,) = read_cell(module_project.reports / CELL).failed
+    said = "maxmemory-policy is 'allkeys-lru', not 'noeviction'"
+    assert said in failed.reason
+
+
 def test_contracts_that_were_never_reached_did_not_run(
     module_project: Project, run: subprocess.CompletedProcess[str]
 ) -> None:
@@ -307,7 +330,7 @@ def test_a_cell_without_a_report_did_not_run(module_project: Project, tmp_path: 
     merged = module_project.run(*command)
     assert merged.returncode == 1
     assert f"{CELL}: not run: it left no report" in merged.stdout
-    assert "0 of 52 cells ran" in merged.stdout
+    assert f"0 of {len(load().lanes['matrix'])} cells ran" in merged.stdout
     nothing = module_project.run(*command, "--run=another")
     assert nothing.returncode == 1
     assert "0 of 0 cells ran" in nothing.stdout

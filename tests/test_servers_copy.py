@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import psycopg
 import pytest
 from redis import Redis
 
 from harness.backends import Backend, backend
+from harness.faults.disk import Disk
+from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell, load
 from harness.providers import provide_copyable
 from harness.servers import Copyable, ExitedError, NotRunError, ProgramError
@@ -87,13 +88,14 @@ def test_a_copy_has_the_data_and_its_own_settings(servers: Servers) -> None:
         assert [client.get("a"), client.get("b")] == [b"1", None]
 
 
+@pytest.mark.skipif(disk_fault() is not None, reason=str(disk_fault()))
 def test_a_copy_that_refuses_its_data_says_so(servers: Servers) -> None:
     """A server that exits at start is told from one that is late, with its log."""
     cell = MATRIX.cell("redis6_rdb_noeviction")
     first = servers.new(cell, backend("redis"))
     first.stop()
-    data: Path = first._data  # type: ignore[attr-defined] # of both providers' servers
-    (data / "dump.rdb").write_bytes(b"REDIS9999garbage")
+    disk: Disk = first._disk  # type: ignore[attr-defined] # of both providers' servers
+    (disk.mount_point / "dump.rdb").write_bytes(b"REDIS9999garbage")
     copy = first.copy(cell)
     with pytest.raises(ExitedError) as caught:
         servers.started(copy)
@@ -115,3 +117,18 @@ def test_postgres_can_be_dumped_and_restored(servers: Servers) -> None:
         assert connection.execute("SELECT id FROM kept").fetchall() == [(7,)]
     with pytest.raises(ProgramError, match=r'relation "kept" already exists'):
         second.run(*software.restore(place))
+
+
+def test_without_a_disk_the_files_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that cannot mount disks copies local servers all the same."""
+    monkeypatch.setattr("harness.servers.embedded.disk_fault", lambda: "no root")
+    with ExitStack() as ending:
+        servers = Servers("embedded", ending)
+        for cell_id in ("redis6_rdb_noeviction", "postgres16_durable_lazy_read_committed"):
+            cell = MATRIX.cell(cell_id)
+            software = backend(cell.backend)
+            first = servers.new(cell, software)
+            assert first.cannot("changes") is None
+            first.stop()
+            version = software.version(servers.started(first.copy(cell)).url)
+            assert version.startswith(cell.image.version)

@@ -21,12 +21,13 @@ SESSIONS = {
     "lint",
     "report",
     "docs",
+    "serve",
     "sweep",
 }
 WRONG = {
     "cell": (
         ["-s", "matrix(redis7_aof_alway_noeviction)"],
-        "there is no cell 'redis7_aof_alway_noeviction'; there are 53 names, such as redis7_aof",
+        "there is no cell 'redis7_aof_alway_noeviction'; there are 59 names, such as redis7_aof",
     ),
     "lane": (
         ["-s", "matrix", "--", "--lane", "quick"],

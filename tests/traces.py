@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness.polling import eventually
 from harness.servers.ownership import LABEL
 from tests.project import Project
@@ -60,18 +62,23 @@ def traces_of(project: Project, client: Any) -> Traces:
         found.memory |= _shared_memory(process.pid)
         if process.name() in SERVERS:
             found.servers.add(process.pid)
-            found.ports |= {
-                connection.laddr.port
-                for connection in process.net_connections("tcp")
-                if connection.status == "LISTEN"
-            }
+            found.ports |= _listening(process)
     if client is not None:
         for row in client.api.containers(all=True, filters={"label": LABEL}):
             if row["Labels"][LABEL].split("/")[1] in pids:
                 found.containers.add(row["Id"])
                 found.volumes |= {mount["Name"] for mount in row["Mounts"] if "Name" in mount}
                 found.ports |= {port["PublicPort"] for port in row["Ports"]}
+                pid = client.api.inspect_container(row["Id"])["State"]["Pid"]
+                if pid:
+                    found.ports |= _listening(psutil.Process(pid))
     return found
+
+
+def _listening(process: psutil.Process) -> set[int]:
+    """Return the ports on which a process listens."""
+    connections = process.net_connections("tcp")
+    return {one.laddr.port for one in connections if one.status == "LISTEN" and one.laddr}
 
 
 def _shared_memory(pid: int) -> set[str]:

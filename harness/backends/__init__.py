@@ -30,6 +30,9 @@ class Backend(Protocol):
     def arguments(self, settings: Mapping[str, str]) -> list[str]:
         """Return the settings as the binary's command line takes them."""
 
+    def listening(self, port: int) -> dict[str, str]:
+        """Return the settings with which it listens on a loopback port, and nowhere else."""
+
     def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
         """Return the command that the official image takes."""
 

@@ -37,6 +37,9 @@ class PostgresBackend:
     def arguments(self, settings: Mapping[str, str]) -> list[str]:
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
+    def listening(self, port: int) -> dict[str, str]:
+        return {"listen_addresses": "127.0.0.1", "port": str(port)}
+
     def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
         return [self.program, *self.arguments(settings)]
 
@@ -46,6 +49,8 @@ class PostgresBackend:
             "POSTGRES_PASSWORD": password,
             "POSTGRES_DB": USER,
             "PGDATA": f"{self.data}/{FOLDER}",
+            # In the host's network clients come from 127.0.0.1, which initdb would trust.
+            "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
         }
 
     def check(self, url: str) -> None:

@@ -43,6 +43,9 @@ class RedisBackend:
             for part in (f"--{name}", *(value.split() or [""]))
         ]
 
+    def listening(self, port: int) -> dict[str, str]:
+        return {"bind": "127.0.0.1", "port": str(port)}
+
     def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
         return [self.program, "--requirepass", password, *self.arguments(settings)]
 

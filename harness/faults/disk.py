@@ -19,8 +19,10 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 FS_IOC_SHUTDOWN = 0x8004587D
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 NO_LOG_FLUSH = struct.pack("I", 2)
 MOUNT_POINT = "disk"
 RESTORE_SECONDS = 10.0
@@ -50,23 +52,24 @@ def fault() -> str | None:
 class Disk:
     """One disk in a directory of its own. Nothing outside that directory is touched."""
 
-    def __init__(self, directory: Path, size_mb: int = SIZE_MB) -> None:
+    def __init__(self, directory: Path, size_mb: int = SIZE_MB, origin: Disk | None = None) -> None:
+        """Make an empty disk, or a copy of another, whatever its size."""
         self._image = directory / "disk.ext4"
         self.mount_point = directory / MOUNT_POINT
         self._ballast = self.mount_point / "ballast"
-        with self._image.open("wb") as image:
-            image.truncate(size_mb * 1024 * 1024)
+        self._one_copy = Lock()
+        if origin is not None:
+            origin._copy_to(self._image)  # noqa: SLF001 - of this class
+        else:
+            with self._image.open("wb") as image:
+                image.truncate(size_mb * 1024 * 1024)
+            _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(self._image))
         self.mount_point.mkdir()
-        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(self._image))
         self._mount()
 
     def cut_power(self) -> None:
         """Stop the file system at once. Open files stay open and every access is an error."""
-        handle = os.open(self.mount_point, os.O_RDONLY)
-        try:
-            fcntl.ioctl(handle, FS_IOC_SHUTDOWN, NO_LOG_FLUSH)
-        finally:
-            os.close(handle)
+        _control(self.mount_point, FS_IOC_SHUTDOWN, NO_LOG_FLUSH)
 
     def restore_power(self) -> None:
         """Mount again, replaying the journal. No process may have files open on it any more.
@@ -97,6 +100,15 @@ class Disk:
         """Give the space back."""
         self._ballast.unlink(missing_ok=True)
 
+    def _copy_to(self, image: Path) -> None:
+        """Copy the file of the disk, frozen meanwhile: much faster than a thousand small files."""
+        with self._one_copy:
+            _control(self.mount_point, FIFREEZE)
+            try:
+                _run("cp", "--sparse=always", str(self._image), str(image))
+            finally:
+                _control(self.mount_point, FITHAW)
+
     def _alive(self) -> bool:
         probe = self.mount_point / "probe"
         try:
@@ -115,10 +127,21 @@ class Disk:
 def abandon(directory: Path) -> None:
     """Unmount the disk in a directory, if there is one, though somebody may still use it.
 
-    Its file goes with the directory, and its loop device with the last user.
+    Its file goes with the directory, and its loop device with the last user, or never if it was
+    killed while it copied the disk: nothing can thaw what is not mounted any more.
     """
     if (directory / MOUNT_POINT).is_mount():
+        with suppress(OSError):  # it is neither frozen, nor need it be alive
+            _control(directory / MOUNT_POINT, FITHAW)
         _run("umount", "--lazy", str(directory / MOUNT_POINT))
+
+
+def _control(mount_point: Path, command: int, argument: int | bytes = 0) -> None:
+    handle = os.open(mount_point, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, command, argument)
+    finally:
+        os.close(handle)
 
 
 def _run(*command: str) -> None:

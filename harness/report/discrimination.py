@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.matrix import Cell, Matrix
 from harness.promises import EVENTS
-from harness.report.measured import measured, neighbours
+from harness.report.measured import labels, measured, neighbours
 from harness.report.results import CellReport
 
 
@@ -27,16 +27,24 @@ class Pair:
     """What both measured in an event that did not tell them apart."""
     promises: dict[str, tuple[str, str]] = field(default_factory=dict)
     """What they promise, where that differs."""
+    rules: frozenset[str] | None = None
+    """Which rules applied to one of them alone, in every pair of cells."""
 
     @property
     def discriminated(self) -> bool:
         """Whether any event told them apart in any pair of cells."""
         return bool(self.told_apart)
 
+    @property
+    def own(self) -> list[str]:
+        """The rules that apply to one of them alone, in order."""
+        return sorted(self.rules or ())
+
     def needed(self) -> str:
         """Return what would tell them apart."""
         if not self.promises:
-            return "an event in which they promise different things: there is none"
+            none = "an event in which they promise different things: there is none"
+            return f"{none}; only one of them has {', '.join(self.own)}" if self.own else none
         said = []
         for event, (one, other) in self.promises.items():
             if event in self.alike:
@@ -52,13 +60,15 @@ class Pair:
             "values": list(self.values),
             "pairs": self.pairs,
             "told_apart": dict(self.told_apart),
+            "rules": self.own,
             "needed": None if self.discriminated else self.needed(),
         }
 
 
 def pairs(matrix: Matrix, reports: Sequence[CellReport]) -> list[Pair]:
-    """Compare all neighbours that ran: cells of one image which differ in one value of one axis."""
-    by_id = {report.cell: report for report in reports}
+    """Compare all neighbours that were measured: cells of one image which differ in one value."""
+    events = [*EVENTS, *(label for label in labels(reports) if label not in EVENTS)]
+    by_id = {report.cell: report for report in reports if labels([report])}
     cells = [matrix.cells[cell_id] for cell_id in by_id]
     found: dict[tuple[tuple[str, ...], str, tuple[str, str]], Pair] = {}
     for axis in {axis: None for cell in cells for axis in cell.values}:
@@ -67,9 +77,15 @@ def pairs(matrix: Matrix, reports: Sequence[CellReport]) -> list[Pair]:
             key = tuple(one.values), axis, (one.values[axis], other.values[axis])
             pair = found.setdefault(key, Pair(*key))
             pair.pairs += 1
-            for event in EVENTS:
+            rules = _rules(by_id[one.id]) ^ _rules(by_id[other.id])
+            pair.rules = rules if pair.rules is None else pair.rules & rules
+            for event in events:
                 _compare(pair, event, one, other, _classes(matrix, by_id, event, one, other))
     return list(found.values())
+
+
+def _rules(report: CellReport) -> frozenset[str]:
+    return frozenset(r.rule for r in report.results if r.outcome != "not applicable")
 
 
 def _compare(

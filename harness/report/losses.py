@@ -9,17 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.matrix import Matrix
-from harness.promises import EVENTS
 from harness.report.discrimination import pairs
-from harness.report.measured import sums
-from harness.report.moved import moved
+from harness.report.measured import labels, sums
+from harness.report.moved import NOT_MADE, moved
 from harness.report.results import CellReport
 
 
 def print_losses(matrix: Matrix, cells: Sequence[CellReport], console: Console) -> None:
     """Print a line for each row of an image, one for all changes, and the rows that are alike."""
     found = sums(matrix, cells)
-    shown = [event for event in EVENTS if any(one.event == event for one in found)]
+    shown = labels(cells)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("writes lost, by promise", no_wrap=True)
     for event in shown:
@@ -33,7 +32,7 @@ def print_losses(matrix: Matrix, cells: Sequence[CellReport], console: Console) 
     if rows:
         console.print(table)
     fates = Counter(one.summary for one in moved(matrix, cells))
-    if fates:
+    if set(fates) - {NOT_MADE}:
         said = ", ".join(f"{count} {fate}" for fate, count in fates.items())
         console.print(f"another policy or image on existing data: {said}")
     alike: dict[tuple[str, str], list[str]] = {}

@@ -13,6 +13,7 @@ from harness.report.results import CellReport
 
 Figures = Mapping[str, Any]
 """One measurement, as a contract noted it: its event, and what was seen of one store."""
+OF = " of "
 CLASSES = (
     "kept all",
     "refused writes",
@@ -36,6 +37,19 @@ def outcome_class(seen: Figures) -> str:
     if seen.get("lost", 0) or seen.get("older_lost"):
         return "lost a tail"
     return "refused writes" if seen.get("refused") else "kept all"
+
+
+def label(seen: Figures) -> str:
+    """Return the name of what was measured: the event, and of what, where that is not memory."""
+    of = seen.get("of", "memory")
+    return str(seen["event"]) if of == "memory" else f"{seen['event']}{OF}{of}"
+
+
+def labels(reports: Iterable[CellReport]) -> list[str]:
+    """Return the events that were measured, in the order of matrix.toml's promises."""
+    seen = {label(m) for report in reports for result in report.results for m in result.measured}
+    ordered = [(list(EVENTS).index(_event(one)), one) for one in seen if _event(one) in EVENTS]
+    return [one for _, one in sorted(ordered)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +126,9 @@ class Sum:
 
 
 def measured(matrix: Matrix, report: CellReport, event: str) -> Measured | None:
-    """Return what a cell measured of an event, None where it measured nothing."""
-    promise = matrix.cells[report.cell].promises.get(event)
-    seen = tuple(m for result in report.results for m in result.measured if m["event"] == event)
+    """Return what a cell measured of an event, by its label; None where it measured nothing."""
+    promise = matrix.cells[report.cell].promises.get(_event(event))
+    seen = tuple(m for result in report.results for m in result.measured if label(m) == event)
     if not seen or promise is None:
         return None
     return Measured(str(promise), seen, _happenings(seen))
@@ -123,8 +137,8 @@ def measured(matrix: Matrix, report: CellReport, event: str) -> Measured | None:
 def sums(matrix: Matrix, reports: Sequence[CellReport]) -> list[Sum]:
     """Return the sums of every event that was measured, in the matrix's order."""
     found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Measured]] = {}
-    for event in EVENTS:
-        axes = {family: _deciding(cells, event) for family, cells in _families(matrix)}
+    for event in labels(reports):
+        axes = {family: _deciding(cells, _event(event)) for family, cells in _families(matrix)}
         for report in reports:
             one, cell = measured(matrix, report, event), matrix.cells[report.cell]
             if one is not None:
@@ -146,6 +160,10 @@ def neighbours(cells: Iterable[Cell], axis: str) -> Iterator[tuple[Cell, Cell]]:
         alike[cell.image.name, others].append(cell)
 
 
+def _event(label: str) -> str:
+    return label.partition(OF)[0]
+
+
 def _families(matrix: Matrix) -> Iterator[tuple[tuple[str, ...], list[Cell]]]:
     """Yield the cells that have the same axes."""
     found: dict[tuple[str, ...], list[Cell]] = {}
@@ -155,7 +173,7 @@ def _families(matrix: Matrix) -> Iterator[tuple[tuple[str, ...], list[Cell]]]:
 
 
 def _deciding(cells: list[Cell], event: str) -> list[str]:
-    """Return the axes that decide what is promised for an event; if none does, for any event."""
+    """Return the axes that decide what is promised for an event; else for any event; else all."""
     for events in ([event], list(EVENTS)):
         axes = [
             axis
@@ -165,7 +183,7 @@ def _deciding(cells: list[Cell], event: str) -> list[str]:
         ]
         if axes:
             return list(dict.fromkeys(axes))
-    return []
+    return list(cells[0].values)
 
 
 def _joined(every: list[Measured]) -> Measured:

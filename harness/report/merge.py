@@ -11,7 +11,7 @@ from typing import Any
 from harness.matrix import Matrix
 from harness.promises import EVENTS
 from harness.report.discrimination import pairs
-from harness.report.measured import measured, sums
+from harness.report.measured import labels, measured, sums
 from harness.report.moved import moved
 from harness.report.outcome import read_outcome
 from harness.report.results import OUTCOMES, CellReport, read_cell
@@ -45,7 +45,8 @@ def machine_readable(matrix: Matrix, cells: Sequence[CellReport]) -> dict[str, A
 
 def _cell(matrix: Matrix, cell: CellReport) -> dict[str, Any]:
     row = matrix.cells[cell.cell]
-    found = {event: measured(matrix, cell, event) for event in EVENTS}
+    events = dict.fromkeys([*EVENTS, *labels([cell])])
+    found = {event: measured(matrix, cell, event) for event in events}
     return {
         "outcome": cell.outcome,
         "reason": cell.reason,

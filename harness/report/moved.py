@@ -17,6 +17,7 @@ SAID = {
     "lost": "lost silently",
     "damaged": "damaged",
 }
+NOT_MADE = "not made"
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Moved:
         words = [SAID.get(fate, fate) for fate in dict.fromkeys(self.fates.values())]
         if self.from_nothing:
             words = ["lost, as at any restart" if word == SAID["lost"] else word for word in words]
-        return " or ".join(words) if words else "not made"
+        return " or ".join(words) if words else NOT_MADE
 
     @property
     def outcome(self) -> str:
@@ -58,9 +59,11 @@ class Moved:
 
 
 def moved(matrix: Matrix, reports: Sequence[CellReport]) -> list[Moved]:
-    """Return the changes that begin in the cells of a run, whether they were made or not."""
+    """Return the changes that begin in the cells that ran, whether they were made or not."""
     found = {}
     for report in reports:
+        if not report.results:
+            continue
         for change in matrix.changes:
             if change.origin == report.cell:
                 promise = matrix.cells[change.origin].promises.get("restart")

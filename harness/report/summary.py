@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.matrix import Matrix
-from harness.promises import EVENTS
 from harness.report.discrimination import pairs
 from harness.report.grid import LEGEND, MARKS
-from harness.report.measured import measured, sums
+from harness.report.measured import labels, measured, sums
 from harness.report.merge import totals
 from harness.report.moved import moved
 from harness.report.results import GROUPS, OUTCOMES, CellReport
@@ -82,7 +81,7 @@ def _measured(matrix: Matrix, cells: Sequence[CellReport]) -> list[str]:
     heading += ["lost in all", "events"]
     rows = []
     for cell in cells:
-        for event in EVENTS:
+        for event in labels([cell]):
             one = measured(matrix, cell, event)
             if one is not None:
                 worst = one.worst

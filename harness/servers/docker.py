@@ -37,7 +37,7 @@ from harness.servers import (
     free_port,
     wait_until_serving,
 )
-from harness.servers.directories import copy_into, delete, private_directory
+from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import LABEL, is_gone, owner
 from harness.servers.places import Place
 
@@ -94,7 +94,7 @@ class DockerServer:
         self._container: DockerContainer | None = None
         self._directory: Path | None = None
         self._disk: Disk | None = None
-        self._data: Path | None = None
+        self._inner_port = backend.port
         self._last_log = ""
         self.image_digest: str | None = None
         self.url = ""
@@ -143,7 +143,7 @@ class DockerServer:
     def run(self, program: str, *arguments: str) -> bytes:
         code, (printed, complained) = self._wrapped().exec_run(
             [program, *arguments],
-            environment=self._backend.login("127.0.0.1", self._backend.port, self._password),
+            environment=self._backend.login("127.0.0.1", self._inner_port, self._password),
             demux=True,
         )
         if code:
@@ -184,25 +184,22 @@ class DockerServer:
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)
-        if self._origin is not None:
-            assert self._origin._data is not None  # noqa: SLF001 - of this class
+        if self._no_disk() is None:
             self._directory = private_directory()
-            self._data = self._directory / "data"
-            copy_into(self._origin._data, self._data)  # noqa: SLF001 - the same
-        elif self._no_disk() is None:
-            self._directory = private_directory()
-            self._disk = Disk(self._directory)
-            self._data = self._disk.mount_point
+            origin = self._origin._disk if self._origin else None  # noqa: SLF001 - of this class
+            self._disk = Disk(self._directory, origin=origin)
         for attempt in range(PORT_ATTEMPTS):
             port = self._place.port if self._place else free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
             self._container = self._described(port)
             try:
                 self._container.start()
-            except FAULTS as error:
+            except (StartError, *FAULTS) as error:
                 self._remove_container()
-                if _port_taken(error) and attempt + 1 < PORT_ATTEMPTS:
+                if _port_taken(error) and attempt + 1 < PORT_ATTEMPTS and not self._place:
                     continue  # another process took the port first
+                if isinstance(error, StartError):
+                    raise
                 raise StartError(f"{self._cell.id}: Docker refused: {_cause(error)}") from error
             except BaseException:
                 self.remove()
@@ -212,15 +209,19 @@ class DockerServer:
 
     def _described(self, port: int) -> DockerContainer:
         container = DockerContainer(self._reference).with_name(self._name)
-        container.with_command(
-            self._backend.container_arguments(self._cell.settings, self._password)
-        )
+        on_host, settings = host_network_fault() is None, self._cell.settings
+        if on_host:
+            settings = {**self._backend.listening(port), **settings}
+            self._inner_port = port
+        container.with_command(self._backend.container_arguments(settings, self._password))
         container.with_envs(**self._backend.container_environment(self._password))
         options: dict[str, Any] = {"labels": {LABEL: owner()}}
-        if self._data is not None:
-            container.with_volume_mapping(str(self._data), self._backend.data, "rw")
-        if self._place:
-            options["network_mode"] = "host"  # members give clients each other's addresses
+        if self._disk is not None:
+            container.with_volume_mapping(str(self._disk.mount_point), self._backend.data, "rw")
+        if on_host:
+            # No proxy between, which costs more than the server itself; and members of a group
+            # give clients each other's addresses.
+            options["network_mode"] = "host"
         else:
             ports = {self._backend.port: ("127.0.0.1", port)}
             container.ports = cast("dict[str, int | None]", ports)
@@ -258,12 +259,26 @@ def daemon_fault() -> str | None:
     return None
 
 
+@cache
 def host_network_fault() -> str | None:
-    """Return why containers in the network of Docker's host are not in reach, None if they are."""
+    """Return why containers in the network of Docker's host are not in reach, None if they are.
+
+    Servers of one cell go there where they can; members of a group must.
+    """
+    said = "members of a group share the network of Docker's host, "
     if sys.platform != "linux":
-        return "members of a group share the network of Docker's host, which is ours on Linux only"
+        return f"{said}which is ours on Linux only"
     if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
-        return "members of a group share the network of Docker's host, which is another machine"
+        return f"{said}which is another machine"
+    client = docker.from_env()
+    try:
+        about = client.info()
+    finally:
+        client.close()
+    if about["Name"] != socket.gethostname():  # a virtual machine's, or around our container
+        return f"{said}which is {about['Name']}, not {socket.gethostname()}"
+    if any("rootless" in option for option in about["SecurityOptions"]):
+        return f"{said}which a daemon without root keeps to itself"
     return None
 
 
@@ -335,5 +350,5 @@ def _cause(error: BaseException) -> str:
 
 
 def _port_taken(error: Exception) -> bool:
-    said = _cause(error)
+    said = f"{_cause(error)} {error}".lower()
     return "port is already allocated" in said or "address already in use" in said

@@ -181,7 +181,8 @@ class EmbeddedServer:
             directory = self._directory = private_directory()
             _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
-            self._disk = None if self._no_disk() or self._origin else Disk(directory)
+            origin = self._origin._disk if self._origin else None  # noqa: SLF001 - of this class
+            self._disk = None if self._no_disk() else Disk(directory, origin=origin)
             self._data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
@@ -190,8 +191,8 @@ class EmbeddedServer:
             self._backend.configure(directory, password, self._user)
             if self._origin is None:
                 self._backend.prepare(self._program, directory, self._data, password, self._user)
-            else:
-                copy_into(self._origin._data, self._data)  # noqa: SLF001 - of this class
+            elif self._disk is None:
+                copy_into(self._origin._data, self._data)  # noqa: SLF001 - the same
         except BaseException as error:
             if directory is not None:
                 delete(directory)

@@ -12,24 +12,28 @@ PAGE_HEADER, SEGMENT_HEADER = 24, 40
 """Bytes before the first record of a page of the log, and of a segment's first page."""
 
 PLACE = Statement(
-    b"""SELECT system_identifier,
+    b"""SELECT pg_is_in_recovery(),
+  (pg_control_system()).system_identifier,
   CASE WHEN pg_is_in_recovery()
-    THEN greatest(timeline_id, min_recovery_end_timeline,
-                  (SELECT received_tli FROM pg_stat_wal_receiver))
+    THEN greatest((pg_control_checkpoint()).timeline_id,
+                  (pg_control_recovery()).min_recovery_end_timeline,
+                  (pg_stat_get_wal_receiver()).received_tli)
     ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END,
   (CASE WHEN pg_is_in_recovery()
     THEN pg_last_wal_replay_lsn()
     ELSE pg_current_wal_insert_lsn() END - '0/0')::bigint,
-  wal_block_size, bytes_per_wal_segment
-FROM pg_control_system(), pg_control_checkpoint(), pg_control_recovery(), pg_control_init()""",
+  current_setting('wal_block_size')::int,
+  pg_size_bytes(current_setting('wal_segment_size'))""",
     (),
 )
 """Asks a server for its place. A standby's timeline is one that it has begun to replay for
 certain. Only roles with pg_read_all_stats see the one it receives; to others it shows at the next
-restartpoint."""
+restartpoint. Functions in FROM would take three times as long."""
 
 REACH = Statement(
-    b"""SELECT (replayed - '0/0')::bigint, (greatest(replayed, received) - '0/0')::bigint
+    b"""SELECT pg_is_in_recovery(),
+  (replayed - '0/0')::bigint,
+  (greatest(replayed, received) - '0/0')::bigint
 FROM (SELECT
   CASE WHEN pg_is_in_recovery()
     THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END AS replayed,
@@ -70,7 +74,7 @@ class Reach(NamedTuple):
 
 def place_of(rows: Sequence[Row]) -> Place | None:
     """Return what `PLACE` gave; None of a server that cannot tell."""
-    system, timeline, lsn, page, segment = rows[0]
+    _, system, timeline, lsn, page, segment = rows[0]
     if timeline is None or lsn is None:
         return None
     return Place(timeline, end_of_record(lsn, page, segment), system)
@@ -78,11 +82,16 @@ def place_of(rows: Sequence[Row]) -> Place | None:
 
 def reach_of(rows: Sequence[Row], place: Place) -> Reach:
     """Return what `REACH` gave of a server that was at this place before."""
-    replayed, received = rows[0]
+    _, replayed, received = rows[0]
     return Reach(
         Place(place.timeline, replayed, place.system),
         Place(place.timeline, received, place.system),
     )
+
+
+def promoted(place: Sequence[Row], reach: Sequence[Row]) -> bool:
+    """Say whether the server that gave both was promoted in between."""
+    return bool(place[0][0] != reach[0][0])
 
 
 def end_of_record(lsn: int, page: int, segment: int) -> int:

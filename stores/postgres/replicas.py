@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 
 from stores.postgres.failures import connection_lost
-from stores.postgres.places import PLACE, REACH, Place, Reach, place_of, reach_of
+from stores.postgres.places import PLACE, REACH, Place, Reach, place_of, promoted, reach_of
 from stores.postgres.statements import Answer, PostgresCall, Row, Statement
 
 REST_SECONDS = 1.0
@@ -81,6 +81,9 @@ class Replicas(Generic[Lending]):
                 seen = self._seen
                 if place and seen and place.system == seen.system:
                     place = max(place, seen)
+                elif place and seen:  # another cluster took the place of the one before
+                    for replica in self._replicas:
+                        replica.reach = None
                 self._seen = place
 
     def question(self, call: PostgresCall[Any], deadline: float) -> Question[Lending] | None:
@@ -113,7 +116,7 @@ class Replicas(Generic[Lending]):
                 or isinstance(after, psycopg.Error)
             ):
                 place = place_of(before)
-                if place and place.continues(wanted):
+                if place and place.continues(wanted) and not promoted(before, after):
                     reach = reach_of(after, place)
                     replica.reach = max(replica.reach or reach, reach)
                     return rows
@@ -133,12 +136,12 @@ class Replicas(Generic[Lending]):
         What another has answered may be ahead of what it said that it had replayed: a commit can
         be seen a moment before it counts as replayed. It cannot be ahead of what was received.
         """
-        places = [seen]
-        for other in self._replicas:
-            if other.reach:
-                reach = other.reach
-                places.append(reach.replayed if other is replica else reach.received)
-        return max(place for place in places if place.system == seen.system)
+        reached = [
+            other.reach.replayed if other is replica else other.reach.received
+            for other in self._replicas
+            if other.reach
+        ]
+        return max([seen, *reached])
 
     def _in_turn(self) -> list[Replica[Lending]]:
         return self._replicas[self._turn :] + self._replicas[: self._turn]

@@ -29,15 +29,6 @@ class PostgresMember(PostgresBackend):
         super().__init__()
         self._place = place
 
-    def container_arguments(self, settings: Mapping[str, str], password: str) -> list[str]:
-        at = {"port": str(self._place.port), "listen_addresses": "127.0.0.1"}
-        return super().container_arguments({**settings, **at}, password)
-
-    def container_environment(self, password: str) -> dict[str, str]:
-        # In the host's network clients come from 127.0.0.1, which initdb would trust.
-        hosts = {"POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256"}
-        return {**super().container_environment(password), **hosts}
-
 
 class PostgresStandby(PostgresMember):
     """A standby of the server at another place."""
