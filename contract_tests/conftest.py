@@ -9,6 +9,7 @@ pytest_plugins = [
     "contract_tests.fix_stores",
     "contract_tests.fix_changes",
     "contract_tests.fix_faults",
+    "contract_tests.fix_states",
     "contract_tests.fix_replicas",
     "contract_tests.fix_sweeper",
     "contract_tests.fix_report",

@@ -22,8 +22,8 @@ from harness.servers.topology import Topology
 
 Outages = list[dict[str, Outage]]
 """What each time that an event happened left, by store."""
-FAILOVER_TIMEOUT = 5.0
-"""Seconds: of stores whose calls wait until another server has taken over, in one or two."""
+TAKEOVER_SECONDS = 5.0
+"""The timeout of stores whose calls wait until another server has taken over, in one or two."""
 FIRST_CALLS_AFTER = ("restart", "failover")
 
 
@@ -63,7 +63,7 @@ class Breaker:
         return outages
 
     def _happening(self, event: str, number: int) -> dict[str, Outage]:
-        hasty = {"timeout": FAILOVER_TIMEOUT} if event == "failover" else {}
+        hasty = {"timeout": TAKEOVER_SECONDS} if event == "failover" else {}
         opened = self.openings(f"{event}-{number}", **hasty)
         stores = open_all(self.stack, opened, self.software, self.loop)
         first = None

@@ -212,4 +212,4 @@ def _lacking(cell: Cell, row: Store | None, capability: str) -> str | None:
         offers = row is None or row.features is None or capability in row.features
         return None if offers else f"the store does not offer {capability}"
     of_store = row.lacks.get(capability) if row else None
-    return of_store or cell.lacks.get(capability)
+    return of_store or cell.lacking(capability)

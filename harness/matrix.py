@@ -26,7 +26,10 @@ FACTORY, FACTORY_MEANING = r"[\w.]+:[\w.]+", "package.module:callable"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A server image. ``version`` is a prefix of what the server must say of itself."""
+    """A server image. ``version`` is a prefix of what the server must say of itself.
+
+    ``settings`` are what servers of this image alone are started with.
+    """
 
     name: str
     backend: str
@@ -34,6 +37,7 @@ class Image:
     image: str | None
     digest: str | None = None
     fake: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def reference(self, registry: str) -> str:
         """Return the image to run, from the registry given (MATRIX_REGISTRY goes before it)."""
@@ -81,6 +85,13 @@ class Cell:
     def backend(self) -> str:
         """The backend whose adapters run here."""
         return self.image.backend
+
+    def lacking(self, capability: str) -> str | None:
+        """Return why the cell has not this capability, None if it has."""
+        promise = self.promises.get("pressure")
+        if promise and promise.kind not in PROMISED.get(capability, {promise.kind}):
+            return f"promised under pressure is {promise}"
+        return self.lacks.get(capability)
 
     @property
     def topology(self) -> str:
@@ -177,6 +188,7 @@ def _image(name: str, table: Table) -> Image:
         image=None if fake else table.matching("image", r"\S+", "an image, such as 'redis:7.0'"),
         digest=table.optional_matching("digest", r"sha256:[0-9a-f]{64}", "sha256:, 64 hex digits"),
         fake=fake,
+        settings=table.text_table("settings"),
     )
     table.done()
     return image
@@ -327,7 +339,7 @@ class _Row:
             id="_".join([image.name, *values.values()]),
             image=image,
             values=values,
-            settings=self.settings,
+            settings={**image.settings, **self.settings},
             promises=self.promises,
             lacks=self.lacks,
             store_options=self.store_options,
@@ -371,5 +383,20 @@ CAPABILITIES = {
     "replica_reads": "the store's reads may be answered by servers that only answer reads",
     "resharding": "sessions can move from one server to another while they are used",
     "foreign_values": "the place of a session can hold a value of quite another type",
+    "memory_pressure": "the server's memory can run full",
+    "disk_pressure": "the server's disk can run full, and it needs its disk for sessions",
+    "refusal": "the server refuses writes when its memory is full",
+    "eviction": "the server forgets sessions when its memory is full",
+    "lasting_sessions": "sessions without a TTL are never forgotten",
+    "recency": "the sessions that are forgotten first are those out of use the longest",
+    "server_states": "the server can be brought into the states in which it refuses calls",
+    "pause": "the server can be frozen, and go on later",
+    "log_tail": "the server has a log whose last bytes a crash can cost",
 }
 """What a contract may need of a cell (`needs`), and a row may say that it lacks."""
+PROMISED = {
+    "refusal": {"refuses_writes"},
+    "eviction": {"forgets_any_session", "forgets_expiring_sessions"},
+    "lasting_sessions": {"forgets_expiring_sessions"},
+}
+"""The capabilities that a cell has by one of these promises for ``pressure``."""

@@ -20,6 +20,21 @@ def test_waits(store, cell, worker_processes):
         time.sleep(0.01)
     assert [stored.content for stored in store.get_history("s")] == ["hello"]
 """)
+WAITS_AMONG_FAULTS = contracts("""
+from harness.faults.freeze import paused
+
+@contract("con-2")
+@needs("disk_pressure")
+def test_waits(store, cell, one_server, worker_processes):
+    store.append_message("s", Message("user", "hello"))
+    for _ in range(3):
+        worker_processes.submit(os.getpid).result()
+    with one_server.disk.full(), paused(one_server.pid):
+        Path("started", cell.id).touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+    assert [stored.content for stored in store.get_history("s")] == ["hello"]
+""")
 PASSES = contracts("""
 @contract("conv-1")
 def test_passes(store):
@@ -31,8 +46,15 @@ MIDDLE_SECONDS = 40
 class Run:
     """A command that runs cells, each of which waits in its only contract."""
 
-    def __init__(self, project: Project, client: Any, cells: list[str], *command: str) -> None:
-        project.write_contracts(WAITS)
+    def __init__(
+        self,
+        project: Project,
+        client: Any,
+        cells: list[str],
+        *command: str,
+        waits: str = WAITS,
+    ) -> None:
+        project.write_contracts(waits)
         self.project = project
         self.client = client
         self._cells = cells
@@ -41,10 +63,10 @@ class Run:
         self.process: subprocess.Popen[str] = project.start(*command)
 
     @classmethod
-    def of_cell(cls, project: Project, client: Any, cell: str) -> Run:
+    def of_cell(cls, project: Project, client: Any, cell: str, waits: str = WAITS) -> Run:
         """Run one cell: in a container if there is a client of Docker, else as processes."""
-        provider = "docker" if client else "embedded"
-        return cls(project, client, [cell], *SUITE, "--cell", cell, "--provider", provider)
+        command = (*SUITE, "--cell", cell, "--provider", "docker" if client else "embedded")
+        return cls(project, client, [cell], *command, waits=waits)
 
     def in_the_middle(self) -> Traces:
         """Wait until all cells are in their contract; return what is on the machine then."""

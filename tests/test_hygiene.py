@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from harness.contracts import contract
+from harness.faults.disk import fault as disk_fault
 from harness.matrix import load
 from harness.polling import eventually
 from harness.servers.docker import sweep
 from harness.servers.ownership import LABEL, owner
 from tests.project import SUITE, Project
-from tests.runs import PASSES, Run
+from tests.runs import PASSES, WAITS, WAITS_AMONG_FAULTS, Run
 from tests.traces import traces_of
 
 CELLS = {
@@ -41,6 +42,15 @@ def run(project: Project, client: Any) -> Run:
     return Run.of_cell(project, client, CELLS["docker" if client else "embedded"])
 
 
+@pytest.fixture(params=["whole", "broken"])
+def ended(request: pytest.FixtureRequest, project: Project, client: Any) -> Run:
+    """A run that will be ended: while all is well, and while its disk is full and it is paused."""
+    if request.param == "broken" and disk_fault():
+        pytest.skip(f"{disk_fault()}")
+    waits = WAITS if request.param == "whole" else WAITS_AMONG_FAULTS
+    return Run.of_cell(project, client, CELLS["docker" if client else "embedded"], waits)
+
+
 @contract("hyg-1")
 def test_a_run_that_ends_leaves_nothing(run: Run) -> None:
     """No container, volume, process, port, memory or temporary file is left of a whole run."""
@@ -52,33 +62,33 @@ def test_a_run_that_ends_leaves_nothing(run: Run) -> None:
 
 
 @contract("hyg-1")
-def test_an_interrupted_run_leaves_nothing(run: Run, client: Any) -> None:
+def test_an_interrupted_run_leaves_nothing(ended: Run, client: Any) -> None:
     """Nor of one that Ctrl-C or a CI's SIGTERM ends in the middle, however impatiently."""
-    traces = run.in_the_middle()
+    traces = ended.in_the_middle()
     number = signal.SIGINT if client else signal.SIGTERM
-    run.process.send_signal(number)
-    run.process.send_signal(signal.SIGHUP)
-    run.process.send_signal(number)
-    printed = run.end()
-    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, printed
-    assert not traces.left(run.project, run.client)
+    ended.process.send_signal(number)
+    ended.process.send_signal(signal.SIGHUP)
+    ended.process.send_signal(number)
+    printed = ended.end()
+    assert ended.process.returncode == pytest.ExitCode.INTERRUPTED, printed
+    assert not traces.left(ended.project, ended.client)
 
 
 @contract("hyg-1")
-def test_a_killed_run_is_swept_by_the_next(run: Run, client: Any) -> None:
+def test_a_killed_run_is_swept_by_the_next(ended: Run, client: Any) -> None:
     """SIGKILL, of the run or of its whole group, leaves no process; the next run sweeps."""
-    traces = run.in_the_middle()
+    traces = ended.in_the_middle()
     if client is None:
-        run.process.kill()
+        ended.process.kill()
     else:
-        os.killpg(run.process.pid, signal.SIGKILL)
-    run.end()
-    assert eventually(lambda: not run.project.processes(), within=5), run.project.processes()
-    run.project.write_contracts(PASSES)
+        os.killpg(ended.process.pid, signal.SIGKILL)
+    ended.end()
+    assert eventually(lambda: not ended.project.processes(), within=5), ended.project.processes()
+    ended.project.write_contracts(PASSES)
     cell, provider = ("fakeredis7", "embedded") if client is None else (CELLS["docker"], "docker")
-    following = run.project.run(*SUITE, "--cell", cell, "--provider", provider)
+    following = ended.project.run(*SUITE, "--cell", cell, "--provider", provider)
     assert following.returncode == 0, following.stdout
-    assert not traces.left(run.project, run.client)
+    assert not traces.left(ended.project, ended.client)
 
 
 @contract("hyg-1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.matrix import PATH, STANDALONE, Cell, load
+from harness.matrix import PATH, PROMISED, STANDALONE, Cell, load
 from harness.promises import EVENTS
 
 GOOD = (Path(__file__).parent / "matrices" / "good.toml").read_text(encoding="utf-8")
@@ -50,6 +50,29 @@ def test_a_new_cell_is_one_line(tmp_path: Path) -> None:
         "databases": "1",
         "save": "",
         "maxmemory": "1mb",
+    }
+
+
+def test_settings_of_an_image_are_for_its_cells_alone(tmp_path: Path) -> None:
+    """A row's own setting goes before them."""
+    known = 'image = "redis:7.0", version = "7.0"'
+    own = 'settings = { databases = "4", hz = "5" }'
+    matrix = load(written(tmp_path, GOOD.replace(known, f"{known}, {own}")))
+    assert matrix.cell("redis7_off_lru").settings == {"databases": "1", "hz": "5", "save": ""}
+    assert "hz" not in matrix.cell("fake").settings
+
+
+def test_what_is_promised_under_pressure_decides_what_a_cell_can_show() -> None:
+    """Only rows that forget sessions have contracts about which; only the others refuse."""
+    matrix = load()
+    has = {
+        kind: {name for name in PROMISED if not matrix.cell(f"redis7_rdb_{kind}").lacking(name)}
+        for kind in ("noeviction", "allkeys_lru", "volatile_ttl")
+    }
+    assert has == {
+        "noeviction": {"refusal"},
+        "allkeys_lru": {"eviction"},
+        "volatile_ttl": {"eviction", "lasting_sessions"},
     }
 
 

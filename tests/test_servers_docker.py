@@ -79,7 +79,8 @@ def test_a_container_that_never_listens_is_told(monkeypatch: pytest.MonkeyPatch)
 def test_an_image_of_another_version_is_refused() -> None:
     """Which version it is, and which its row wants."""
     old = MATRIX.cell("redis6_none_noeviction").image.image
-    row = replace(REDIS, image=replace(REDIS.image, image=old))
+    known = {name: REDIS.settings[name] for name in REDIS.settings if "debug" not in name}
+    row = replace(REDIS, image=replace(REDIS.image, image=old), settings=known)
     server = server_of(row)
     try:
         server.start()
@@ -87,6 +88,21 @@ def test_an_image_of_another_version_is_refused() -> None:
             attest(row, backend("redis"), server)
     finally:
         server.remove()
+
+
+@contract("hyg-3")
+def test_an_image_of_another_version_that_does_not_start_is_told() -> None:
+    """Also where it refuses a setting that it does not know."""
+    old = MATRIX.cell("redis6_none_noeviction").image.image
+    server = server_of(replace(REDIS, image=replace(REDIS.image, image=old)))
+    try:
+        with pytest.raises(StartError) as caught:
+            server.start()
+    finally:
+        server.remove()
+    said = f"{REDIS.id}: version is 6.2.14, not 7.0; the server exited at start ("
+    assert str(caught.value).startswith(said)
+    assert "enable-debug-command" in str(caught.value)
 
 
 @contract("hyg-3")

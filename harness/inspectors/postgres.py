@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -32,22 +33,24 @@ ENSURE = (
 
 
 class Line:
-    """A connection that is made anew where the server closed it, as in a restart."""
+    """A connection, of any threads, that is made anew where the server closed it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._making = Lock()
 
     def open(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Return the connection."""
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=30,
-                options=r"-c default_transaction_isolation=read\ committed",
-            )
-        return self._connection
+        with self._making:
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(
+                    self._url,
+                    autocommit=True,
+                    connect_timeout=30,
+                    options=r"-c default_transaction_isolation=read\ committed",
+                )
+            return self._connection
 
     def close(self) -> None:
         """Close it. Doing so twice is fine."""

@@ -6,14 +6,20 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
-from harness.backends import NotReadyError
+from harness.backends import Backend, NotReadyError, version_matches
+from harness.faults.disk import Disk
 from harness.matrix import Cell
 
 START_SECONDS = 20.0
 """How long a server may take to serve. Containers here take 0.3 s; slow disks and CI take more."""
 POLL_SECONDS = 0.01
+NEED_DISK = frozenset({"power_cut", "disk_pressure"})
+"""What needs a server whose data lies on a `Disk`."""
+NEED_FILES = frozenset({"server_states", "log_tail"})
+"""What needs a server whose data is in files that this process may change."""
 LOOK_SECONDS = 0.1
 """Between looks at whether the server still runs: asking Docker costs more than asking Redis."""
 
@@ -86,15 +92,38 @@ class ProgramError(Exception):
     """A program that came with a server failed. The text is what it said."""
 
 
+class OneServer(Server, Protocol):
+    """A server that is one main process on this machine, with its data in one directory."""
+
+    disk: Disk | None
+    """Its own disk, where this machine can make one (`cannot`)."""
+
+    @property
+    def data(self) -> Path:
+        """The directory of its data, where the server's own user may write."""
+
+    @property
+    def pid(self) -> int:
+        """The main process, as this machine counts."""
+
+    def launch(self) -> None:
+        """Start with the data there is, and return at once; `start` waits until it serves."""
+
+
 def let_happen(event: str, server: Server) -> None:
     """Stop, kill or cut the power of a server, by the event's name in matrix.toml."""
     {"restart": server.stop, "kill": server.kill, "power_cut": server.power_cut}[event]()
 
 
 def wait_until_serving(
-    name: str, check: Callable[[], None], alive: Callable[[], bool], logs: Callable[[], str]
+    cell: Cell,
+    backend: Backend,
+    check: Callable[[], None],
+    alive: Callable[[], bool],
+    logs: Callable[[], str],
 ) -> None:
     """Poll until the check passes. Raises StartError soon after the server is gone."""
+    name = cell.id
     looked = time.monotonic()
     deadline = looked + START_SECONDS
     while True:
@@ -108,7 +137,8 @@ def wait_until_serving(
         now = time.monotonic()
         if now - looked >= LOOK_SECONDS and not alive():
             log = logs()
-            said = f"{name}: the server exited at start ({fault})\n{tail(log)}"
+            other = _other_version(cell, backend, log)
+            said = f"{name}: {other}the server exited at start ({fault})\n{tail(log)}"
             raise ExitedError(said, log)
         looked = now if now - looked >= LOOK_SECONDS else looked
         if now > deadline:
@@ -117,6 +147,14 @@ def wait_until_serving(
                 f"({fault})\n{tail(logs())}"
             )
         time.sleep(POLL_SECONDS)
+
+
+def _other_version(cell: Cell, backend: Backend, log: str) -> str:
+    """Return that a server which may not know its settings is of another version than its row."""
+    found, wanted = backend.version_in(log), cell.image.version
+    if found is None or version_matches(found, wanted):
+        return ""
+    return f"version is {found}, not {wanted}; "
 
 
 def tail(log: str, lines: int = 15) -> str:

@@ -7,7 +7,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from harness.faults.disk import abandon
 from harness.servers.ownership import is_gone, owner
@@ -57,8 +60,23 @@ def sweep() -> list[str]:
             path.unlink(missing_ok=True)
     abandoned = [path for path in SHARED.glob(f"{PREFIX}*") if is_gone(_mark(path))]
     for directory in abandoned:
+        _end_processes_in(directory)
         delete(directory)
     return [str(directory) for directory in abandoned]
+
+
+def _end_processes_in(directory: Path) -> None:
+    """Kill what still lives in the directory of a run that is gone.
+
+    A server dies with its run, but children of it that are frozen just then do not notice.
+    """
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(directory):
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=DELETE_SECONDS)
 
 
 def _prefix() -> str:

@@ -30,6 +30,8 @@ from harness.faults.disk import fault as disk_fault
 from harness.faults.freeze import freeze
 from harness.matrix import Cell
 from harness.servers import (
+    NEED_DISK,
+    NEED_FILES,
     POLL_SECONDS,
     NotRunError,
     ProgramError,
@@ -93,7 +95,7 @@ class DockerServer:
         self._name = f"{LABEL}-{cell.id}-{secrets.token_hex(4)}"
         self._container: DockerContainer | None = None
         self._directory: Path | None = None
-        self._disk: Disk | None = None
+        self.disk: Disk | None = None
         self._inner_port = backend.port
         self._last_log = ""
         self.image_digest: str | None = None
@@ -103,30 +105,48 @@ class DockerServer:
         if self._container is None:
             self._create()
             return
+        self.launch()
+        self.wait(self._container)
+
+    def launch(self) -> None:
         try:
             self._wrapped().start()
         except FAULTS as error:
             raise StartError(f"{self._cell.id}: Docker refused: {_cause(error)}") from error
-        self.wait(self._container)
 
     def stop(self) -> None:
         self._wrapped().stop(timeout=10)
 
     def kill(self) -> None:
-        self._wrapped().kill()
+        try:
+            self._wrapped().kill()
+        except APIError as error:
+            if error.status_code != CONFLICT:  # it had ended by itself
+                raise
 
     def power_cut(self) -> None:
-        assert self._disk is not None
+        assert self.disk is not None
         # Nothing may be acknowledged after the cut. (Docker's pause is slow to forget itself.)
-        self._wrapped().reload()
-        freeze(self._wrapped().attrs["State"]["Pid"])
-        self._disk.cut_power()
+        freeze(self.pid)
+        self.disk.cut_power()
         self.kill()
         self._wrapped().wait()
-        self._disk.restore_power()
+        self.disk.restore_power()
 
     def cannot(self, event: str) -> str | None:
-        return self._no_disk() if event in {"power_cut", "changes"} else None
+        if event == "pause":
+            return None if _engine_is_here() else "a remote Docker engine's processes are not here"
+        return self._no_disk() if event in {*NEED_DISK, *NEED_FILES, "changes"} else None
+
+    @property
+    def data(self) -> Path:
+        assert self.disk is not None
+        return self.disk.mount_point
+
+    @property
+    def pid(self) -> int:
+        self._wrapped().reload()
+        return int(self._wrapped().attrs["State"]["Pid"])
 
     def copy(self, cell: Cell) -> DockerServer:
         return DockerServer(cell, self._backend, self._registry, origin=self)
@@ -180,14 +200,15 @@ class DockerServer:
                 return False
             return str(wrapped.status) == "running"
 
-        wait_until_serving(self._cell.id, lambda: self._backend.check(self.url), alive, self.logs)
+        wait_until_serving(
+            self._cell, self._backend, lambda: self._backend.check(self.url), alive, self.logs
+        )
 
     def _create(self) -> None:
         self.image_digest = _digest(self._reference)
         if self._no_disk() is None:
             self._directory = private_directory()
-            origin = self._origin._disk if self._origin else None  # noqa: SLF001 - of this class
-            self._disk = Disk(self._directory, origin=origin)
+            self.disk = Disk(self._directory, origin=self._origin.disk if self._origin else None)
         for attempt in range(PORT_ATTEMPTS):
             port = self._place.port if self._place else free_port()
             self.url = self._backend.url("127.0.0.1", port, self._password)
@@ -216,8 +237,8 @@ class DockerServer:
         container.with_command(self._backend.container_arguments(settings, self._password))
         container.with_envs(**self._backend.container_environment(self._password))
         options: dict[str, Any] = {"labels": {LABEL: owner()}}
-        if self._disk is not None:
-            container.with_volume_mapping(str(self._disk.mount_point), self._backend.data, "rw")
+        if self.disk is not None:
+            container.with_volume_mapping(str(self.disk.mount_point), self._backend.data, "rw")
         if on_host:
             # No proxy between, which costs more than the server itself; and members of a group
             # give clients each other's addresses.
@@ -231,7 +252,7 @@ class DockerServer:
     def _no_disk(self) -> str | None:
         if lacking := self._cell.lacks.get("power_cut"):
             return lacking
-        if os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        if _engine_is_here():
             return disk_fault()
         return "the power of a remote Docker engine's disks cannot be cut from here"
 
@@ -239,6 +260,10 @@ class DockerServer:
         if self._container is None:
             raise StartError(f"{self._cell.id}: there is no container")
         return self._container.get_wrapped_container()
+
+
+def _engine_is_here() -> bool:
+    return os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
 
 
 @cache

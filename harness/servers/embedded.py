@@ -23,6 +23,7 @@ from harness.faults.disk import fault as disk_fault
 from harness.faults.freeze import freeze
 from harness.matrix import Cell
 from harness.servers import (
+    NEED_DISK,
     POLL_SECONDS,
     NotRunError,
     ProgramError,
@@ -75,23 +76,32 @@ class EmbeddedServer:
         self.url = backend.url("127.0.0.1", self._port, self._password)
         self._user = _unprivileged_user()
         self._directory: Path | None = None
-        self._disk: Disk | None = None
+        self.disk: Disk | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.launch()
+        process = self._process
+        assert process is not None
+        wait_until_serving(
+            self._cell,
+            self._backend,
+            lambda: self._check(process),
+            lambda: process.poll() is None,
+            self.logs,
+        )
+
+    def launch(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
         if self._directory is None:
             self._directory = self._prepared()
-        command = self._backend.local_command(
-            self._program, self._directory, self._data, self._port
-        )
+        command = self._backend.local_command(self._program, self._directory, self.data, self._port)
         command += self._backend.arguments(self._cell.settings)
         try:
-            process = self._process = self._launched(command, self._directory)
+            self._process = self._launched(command, self._directory)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartError(f"{self._cell.id}: {command[0]} does not start: {error}") from error
-        wait_until_serving(
-            self._cell.id, lambda: self._check(process), lambda: process.poll() is None, self.logs
-        )
 
     def _check(self, process: subprocess.Popen[bytes]) -> None:
         """Raise NotReadyError unless the server serves, and not a stranger at its port."""
@@ -109,15 +119,14 @@ class EmbeddedServer:
         self._end(signal.SIGKILL)
 
     def power_cut(self) -> None:
-        assert self._disk is not None
-        assert self._process is not None
-        freeze(self._process.pid)  # so that nothing is acknowledged after the cut
-        self._disk.cut_power()
+        assert self.disk is not None
+        freeze(self.pid)  # so that nothing is acknowledged after the cut
+        self.disk.cut_power()
         self.kill()
-        self._disk.restore_power()
+        self.disk.restore_power()
 
     def cannot(self, event: str) -> str | None:
-        return self._no_disk() if event == "power_cut" else None
+        return self._no_disk() if event in NEED_DISK else None
 
     def copy(self, cell: Cell) -> EmbeddedServer:
         return EmbeddedServer(cell, self._backend, origin=self)
@@ -152,9 +161,14 @@ class EmbeddedServer:
         return self._cell.lacks.get("power_cut") or disk_fault()
 
     @property
-    def _data(self) -> Path:
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def data(self) -> Path:
         assert self._directory is not None
-        return self._disk.mount_point if self._disk else self._directory / "data"
+        return self.disk.mount_point if self.disk else self._directory / "data"
 
     @property
     def _log(self) -> Path:
@@ -181,18 +195,18 @@ class EmbeddedServer:
             directory = self._directory = private_directory()
             _require_space(directory)
             self._program = _reachable(self._program, self._user, directory)
-            origin = self._origin._disk if self._origin else None  # noqa: SLF001 - of this class
-            self._disk = None if self._no_disk() else Disk(directory, origin=origin)
-            self._data.mkdir(exist_ok=True)
+            origin = self._origin.disk if self._origin else None
+            self.disk = None if self._no_disk() else Disk(directory, origin=origin)
+            self.data.mkdir(exist_ok=True)
             if self._user:
                 shutil.chown(directory, self._user)
-                shutil.chown(self._data, self._user)
+                shutil.chown(self.data, self._user)
             password = self._password
             self._backend.configure(directory, password, self._user)
             if self._origin is None:
-                self._backend.prepare(self._program, directory, self._data, password, self._user)
-            elif self._disk is None:
-                copy_into(self._origin._data, self._data)  # noqa: SLF001 - the same
+                self._backend.prepare(self._program, directory, self.data, password, self._user)
+            elif self.disk is None:
+                copy_into(self._origin.data, self.data)
         except BaseException as error:
             if directory is not None:
                 delete(directory)

@@ -22,6 +22,7 @@ FULL: Final = frozenset({"53100", "53200"})
 READ_ONLY: Final = "25006"
 """The server is a standby, or set to be read-only."""
 REFUSALS: Final = (
+    "0A000",  # what is unlogged cannot be read on a standby
     READ_ONLY,
     "28",  # wrong user or password
     "3D000",  # no such database

@@ -16,6 +16,8 @@ from stores.errors import (
 )
 from stores.redis.commands import RedisCall
 
+FULL: Final = re.compile(r"maxmemory|No space left on device")
+"""Of memory, or of disk for the append-only file."""
 REFUSALS: Final = re.compile(
     r"\b(READONLY|NOREPLICAS|MISCONF|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK"
     r"|NOAUTH|WRONGPASS|NOPERM)\b"
@@ -45,7 +47,7 @@ def refused(session_id: str, error: BaseException) -> StoreError:
     Scripts make one refusable write, so an error never leaves half of it behind.
     """
     text = text_of(error)
-    if isinstance(error, exceptions.OutOfMemoryError) or "maxmemory" in text:
+    if isinstance(error, exceptions.OutOfMemoryError) or FULL.search(text):
         return StoreFull(f"session {session_id!r}: {text}")
     if isinstance(error, REFUSING_TYPES) or REFUSALS.search(text):
         return StoreUnavailable(f"session {session_id!r}: {text}")
