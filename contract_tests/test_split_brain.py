@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from contract_tests.calls import Outcome, answer, attempt
+from contract_tests.calls import Outcome, attempt
 from contract_tests.fix_report import Measure
 from contract_tests.fix_stores import Openings
 from contract_tests.workload import turn
@@ -26,7 +26,7 @@ from stores.interface import MemoryStore, Message, StoredMessage
 pytestmark = needs("split_brain", "history")
 
 WRITES = 50
-TIMEOUT = 4.0
+TIMEOUT = 3.0
 HASTE = 1.0
 """Seconds: the timeout of a store that knows no other server."""
 SESSION = "one"
@@ -89,8 +89,8 @@ def splits(
             split.survived = split.inspector.messages(SESSION)
         with server.lagging():
             for split in found.values():
-                split.after = answer(split.store.append_message, SESSION, Message("user", "after"))
-                split.read = answer(split.reader.get_history, SESSION, 1)
+                split.after = attempt(split.store.append_message, SESSION, Message("user", "after"))
+                split.read = attempt(split.reader.get_history, SESSION, 1)
         yield found
 
 

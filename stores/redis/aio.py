@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Self, TypeVar
 
@@ -75,9 +76,11 @@ class AsyncRedisStore(AsyncStore):
     async def _step(self, step: Hop | Leave | Pause) -> Any:
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
-        if isinstance(step, Leave):
-            return await (await self._pool(step.node)).disconnect(inuse_connections=False)
-        return await self._hop(step)
+        if isinstance(step, Hop):
+            return await self._hop(step)
+        with suppress(exceptions.RedisError, OSError):  # of connections that nobody needs
+            await (await self._pool(step.node)).disconnect(inuse_connections=False)
+        return None
 
     async def _pool(self, node: Node | None) -> Any:
         pools = await self._pools.get()

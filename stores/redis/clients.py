@@ -68,8 +68,9 @@ class Servers:
 def servers_of(client: Any) -> Servers:
     """Return the servers of a client or a pool, sync or async. Raises ValueError for replicas'."""
     if isinstance(client, redis.cluster.RedisCluster):
-        nodes: Any = client.get_nodes()  # type: ignore[no-untyped-call] # it has no types
-        kept = Settings.of(nodes[0].redis_connection.connection_pool)
+        connected: Any = client
+        one = connected.get_redis_connection(connected.get_nodes()[0])
+        kept = Settings.of(one.connection_pool)
         return _cluster(client, kept, client.user_on_connect_func)
     if isinstance(client, redis.asyncio.RedisCluster):
         arguments = dict(client.connection_kwargs)
