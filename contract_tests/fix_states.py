@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "state" in metafunc.fixturenames:
         cell = metafunc.config.stash[CELL]
         names = backend(cell.backend).state_names(cell.topology)
-        metafunc.parametrize("state", names, scope="session")
+        metafunc.parametrize("state", names)
 
 
 @pytest.fixture(scope="session")
