@@ -22,6 +22,8 @@ from harness.servers.topology import Topology
 
 Outages = list[dict[str, Outage]]
 """What each time that an event happened left, by store."""
+TAKEOVER_SECONDS = 5.0
+"""The timeout of stores whose calls wait until another server has taken over, in one or two."""
 FIRST_CALLS_AFTER = ("restart", "failover")
 
 
@@ -61,7 +63,8 @@ class Breaker:
         return outages
 
     def _happening(self, event: str, number: int) -> dict[str, Outage]:
-        opened = self.openings(f"{event}-{number}")
+        hasty = {"timeout": TAKEOVER_SECONDS} if event == "failover" else {}
+        opened = self.openings(f"{event}-{number}", **hasty)
         stores = open_all(self.stack, opened, self.software, self.loop)
         first = None
         if event in FIRST_CALLS_AFTER:

@@ -285,6 +285,7 @@ def _look(outage: Outage) -> None:
         outage.store.ping()
     except StoreError as error:
         outage.first_call = error
+        return
     outage.lasting.look()
     for session_id, life in outage.lives.items():
         _go_on(outage.store, session_id, life)

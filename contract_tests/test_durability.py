@@ -17,7 +17,7 @@ from harness.matrix import Cell
 
 pytestmark = needs("history", "context", "ttl", "lock")
 
-TIMEOUT = 8.0
+TIMEOUT = 5.0
 """Seconds: of stores whose calls wait until another server has taken over, in one or two."""
 EVENTS = [
     pytest.param(event, marks=needs(event))

@@ -34,6 +34,7 @@ pytestmark = needs("resharding", "history", "context", "lock")
 MOMENTS = ("before", "during", "after")
 WRITES = 10
 """Turns of each writer before, during and after the move, at least."""
+TIMEOUT = 4.0
 IMPATIENCE = 0.5
 """Seconds: the timeout of a store that may have to wait for the end of the move."""
 BRACES = ("{", "}", "{}", "}{", "{a}b", "a}b{c", "{{a}}", "a b:{*}%")
@@ -73,7 +74,7 @@ def moves(
 ) -> Iterator[dict[str, dict[str, Moved]]]:
     """Move sessions of all stores, each constructed in every way, once; use them all the time."""
     assert isinstance(server, Topology)
-    opened = openings("moved")
+    opened = openings("moved", timeout=TIMEOUT)
     with ExitStack() as ending:
         stores: dict[tuple[str, str], tuple[MemoryStore, Inspector]] = {}
         for row in store_rows:
@@ -141,12 +142,18 @@ def _move(group: Topology, key: bytes, everybody: list[Moved]) -> None:
 def _prepare(moved: Moved) -> None:
     """Let there be a session and a lock that is free, for each call."""
     for session_id in (moved.sessions[name] for name in moved.calls):
-        _hold(moved.store, session_id)
+        outcome = attempt(_hold, moved.store, session_id)
+        if outcome.error:
+            moved.outcomes["before", "append_message, fenced"] = outcome
+            return
 
 
 def _call_all(moved: Moved, moment: str) -> None:
     for name, call in moved.calls.items():
-        moved.outcomes[moment, name] = attempt(call.make, moved.store, moved.sessions[name])
+        outcome = attempt(call.make, moved.store, moved.sessions[name])
+        moved.outcomes[moment, name] = outcome
+        if outcome.error:
+            return  # what is wrong takes its timeout, each time
     moved.locks[moment] = attempt(_hold, moved.impatient, moved.unlocked[moment])
 
 
@@ -218,6 +225,8 @@ def test_a_new_lock_is_whole_or_refused_while_its_session_moves(
     not all are at one place (TRYAGAIN).
     """
     for way, moved in moves[store_row.name].items():
+        if moment not in moved.locks:
+            continue  # an earlier call failed
         outcome = moved.locks[moment]
         refused = outcome.error and moment == "during"
         fault = outcome.fault(StoreUnavailable) if refused else outcome.error
@@ -237,7 +246,11 @@ def test_each_session_is_listed_once_while_some_move(
     yet listed to one that was.
     """
     for way, moved in moves[store_row.name].items():
-        listed = moved.outcomes[moment, "iter_sessions"].result
+        outcome = moved.outcomes.get((moment, "iter_sessions"))
+        if outcome is None:
+            continue  # an earlier call failed
+        assert outcome.error is None, f"by {way}: {outcome}"
+        listed = outcome.result
         assert len(listed) == len(set(listed)), f"by {way}: twice"
         kept = {moved.sessions[name] for name in ("writer", "append_message", "save_context")}
         assert kept <= set(listed), f"by {way}: not listed"

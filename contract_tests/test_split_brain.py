@@ -26,6 +26,7 @@ from stores.interface import MemoryStore, Message, StoredMessage
 pytestmark = needs("split_brain", "history")
 
 WRITES = 50
+TIMEOUT = 4.0
 HASTE = 1.0
 """Seconds: the timeout of a store that knows no other server."""
 SESSION = "one"
@@ -39,6 +40,8 @@ class Split:
     """Knows the group, and was connected to the old primary before."""
     old: MemoryStore
     """Knows nobody but the old primary."""
+    reader: MemoryStore
+    """Knows the group, and had read from the old primary before."""
     inspector: Inspector
     before: list[StoredMessage]
     refused: list[Outcome] = field(default_factory=list)
@@ -50,6 +53,8 @@ class Split:
     healed_ns: int = 0
     survived: list[RawRecord] = field(default_factory=list)
     after: Outcome | None = None
+    read: Outcome | None = None
+    """What was read, after that, by a store that had only read before, while replicas lag."""
 
 
 @pytest.fixture(scope="session")
@@ -60,13 +65,15 @@ def splits(
     assert isinstance(server, Topology)
     with ExitStack() as ending:
         found: dict[str, Split] = {}
-        opened = openings("split")
+        opened = openings("split", timeout=TIMEOUT)
         for name, one in opened.items():
             inspector = ending.enter_context(closing(software.inspector(one.url, one.namespace)))
             ending.callback(inspector.clear)
             store = ending.enter_context(one.open(loop))
             before = store.append_messages(SESSION, turn("before", 1, 3))
-            found[name] = Split(store, store, inspector, before)
+            reader = ending.enter_context(one.open(loop))
+            assert reader.get_history(SESSION) == before
+            found[name] = Split(store, store, reader, inspector, before)
         with server.split() as old_url:
             for name, split in found.items():
                 alone = replace(opened[name], url=old_url, options={"timeout": HASTE})
@@ -80,7 +87,10 @@ def splits(
         for split in found.values():
             split.healed_ns = now
             split.survived = split.inspector.messages(SESSION)
-            split.after = answer(split.store.append_message, SESSION, Message("user", "after"))
+        with server.lagging():
+            for split in found.values():
+                split.after = answer(split.store.append_message, SESSION, Message("user", "after"))
+                split.read = answer(split.reader.get_history, SESSION, 1)
         yield found
 
 
@@ -96,6 +106,8 @@ def _write_refused(split: Split) -> None:
         split.refused.append(attempt(split.old.append_message, SESSION, message))
         followed = turn("followed", number, 1)[0]
         split.followed.append(attempt(split.store.append_message, SESSION, followed))
+        if split.followed[-1].error:
+            return  # what is wrong takes its timeout, each time
 
 
 def _write_in_vain(split: Split) -> None:
@@ -164,3 +176,17 @@ def test_a_session_goes_on_after_a_split(split: Split) -> None:
     assert split.after
     assert split.after.error is None
     assert split.after.result.position == len(split.survived) + 1
+
+
+@contract("top-1")
+@contract("top-3")
+def test_who_only_reads_leaves_the_old_primary_too(split: Split) -> None:
+    """A store that only reads does not go on reading from a primary that is a replica now.
+
+    Nobody refuses its reads there. Look for connections that are made again to the address that
+    was the primary's, without a question whether it still is.
+    """
+    assert split.after
+    assert split.read
+    assert split.read.error is None, split.read
+    assert split.read.result == [split.after.result]
