@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "state" in metafunc.fixturenames:
         cell = metafunc.config.stash[CELL]
         names = backend(cell.backend).state_names(cell.topology)
-        metafunc.parametrize("state", names, scope="session")
+        metafunc.parametrize("state", names)
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,14 @@ def one_server(server: Server) -> OneServer:
 def states(software: Backend, one_server: OneServer) -> States:
     """What can be done to the cell's server so that it refuses."""
     return software.states(one_server)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest has put the tests of each adapter together
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run last what makes the server forget: it may take what other contracts still look at."""
+    forgetting = [
+        item
+        for item in items
+        if any("eviction" in mark.args for mark in item.iter_markers("needs"))
+    ]
+    items[:] = [item for item in items if item not in forgetting] + forgetting
