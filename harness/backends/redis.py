@@ -60,7 +60,7 @@ class RedisBackend:
 
     def check(self, url: str) -> None:
         try:
-            with closing(_client(url)) as client:
+            with closing(_client(url, seconds=2)) as client:
                 client.ping()
         except exceptions.RedisError as error:
             raise NotReadyError(str(error)) from error
@@ -153,5 +153,7 @@ def operators_client(url: str) -> Any:
     return Redis.from_url(url, socket_timeout=60, protocol=2)
 
 
-def _client(url: str) -> Redis:
-    return Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
+def _client(url: str, seconds: float = 30) -> Redis:
+    """Return a client that gives a busy server some time."""
+    limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    return Redis.from_url(url, **limits, decode_responses=True)
