@@ -44,7 +44,7 @@ EVERY_CALL: Mapping[str, Call] = {
     "load_session": Call("history", lambda store, one: store.load_session(one)),
     "delete_session": Call("sessions", lambda store, one: store.delete_session(one)),
     "iter_sessions": Call("sessions", lambda store, _: list(store.iter_sessions())),
-    "set_ttl": Call("ttl", lambda store, one: store.set_ttl(one, 60)),
+    "set_ttl": Call("ttl", lambda store, one: store.set_ttl(one, 3600)),
     "get_ttl": Call("ttl", lambda store, one: store.get_ttl(one)),
     "lock": Call("lock", _hold),
     "ping": Call("", lambda store, _: store.ping()),

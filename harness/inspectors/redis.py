@@ -144,8 +144,8 @@ class RedisInspector:
     def everything(self) -> Mapping[str, str]:
         found = {}
         for key in self._keys():
-            with suppress(TypeError):  # it expired between the two commands
-                content = self._content(key)
+            content = self._content(key)
+            if content is not None:
                 found[key.decode(errors="backslashreplace")] = hashlib.sha256(content).hexdigest()
         return found
 
@@ -301,8 +301,13 @@ class RedisInspector:
     def _key(self, session_id: str) -> bytes:
         return self._prefix + session_id.encode() + b"}:session"
 
-    def _content(self, key: bytes) -> bytes:
+    def _content(self, key: bytes) -> bytes | None:
+        """Return what a key holds, None if it expired meanwhile."""
         kind: bytes = self._client.type(key)
         if kind == b"hash":
-            return repr(sorted(self._client.hgetall(key).items())).encode()
-        return repr(self._client.get(key)).encode() if kind == b"string" else kind
+            fields = self._client.hgetall(key)
+            return repr(sorted(fields.items())).encode() if fields else None
+        if kind == b"string":
+            value = self._client.get(key)
+            return None if value is None else repr(value).encode()
+        return None if kind == b"none" else kind
