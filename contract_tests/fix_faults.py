@@ -19,7 +19,7 @@ from harness.servers.topology import Topology, primary_url
 
 SHORT = 0.2
 """Seconds: a hundred times what a call takes. Silence costs a contract as much."""
-FIRST_CALLS = 15
+FIRST_CALLS = 30
 
 
 class Proxied(NamedTuple):

@@ -62,7 +62,9 @@ class PostgresBackend:
 
     def check(self, url: str) -> None:
         try:
-            with psycopg.connect(url, connect_timeout=10) as connection:
+            # A standby refuses to be serializable, whatever it was told.
+            plain = r"-c default_transaction_isolation=read\ committed"
+            with psycopg.connect(url, connect_timeout=10, options=plain) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             raise NotReadyError(str(error)) from error

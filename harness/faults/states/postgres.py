@@ -21,7 +21,8 @@ SIGNAL_FILE = "standby.signal"
 HOLD_FILE = "hold_recovery"
 """In the data directory: recovery waits as long as it is there."""
 HELD = f"while [ -e {HOLD_FILE} ]; do sleep 0.01; done; false"
-READ_WRITE = "-c default_transaction_read_only=off"
+PLAIN = r"-c default_transaction_read_only=off -c default_transaction_isolation=read\ committed"
+"""Whatever state the server is in: a standby refuses to be serializable."""
 STATES: tuple[str, ...] = ("read-only", "shutting down", "starting up", "standby")
 OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 SEGMENTS = 20
@@ -99,7 +100,7 @@ class PostgresStates:
                 self._end_others(open_session)
                 ending = True
                 os.kill(self._server.pid, signal.SIGTERM)
-                assert eventually(lambda: self._refuses("the database system is shutting down"))
+                assert eventually(lambda: self._refuses("the database system is shutting down"), 10)
                 yield "shutting down"
             self._server.stop()
             ending = False
@@ -131,7 +132,7 @@ class PostgresStates:
     def _reload(self, connection: psycopg.Connection[Any], name: str, value: str) -> None:
         """Read the configuration again; return once new connections have the setting."""
         connection.execute("SELECT pg_reload_conf()")
-        assert eventually(lambda: self._shown(name) == value)
+        assert eventually(lambda: self._shown(name) == value, 10)
 
     def _shown(self, name: str) -> str:
         with psycopg.connect(self._server.url) as fresh:
@@ -140,15 +141,13 @@ class PostgresStates:
 
     def _refuses(self, why: str) -> bool:
         try:
-            psycopg.connect(self._server.url, connect_timeout=2).close()
+            psycopg.connect(self._server.url, connect_timeout=10).close()
         except psycopg.OperationalError as error:
             return why in str(error)
         return False
 
     def _connection(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
-            self._server.url, autocommit=True, connect_timeout=5, options=READ_WRITE
-        )
+        return psycopg.connect(self._server.url, autocommit=True, connect_timeout=30, options=PLAIN)
 
 
 def _create(path: Path) -> None:
