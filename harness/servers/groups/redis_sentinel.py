@@ -33,7 +33,7 @@ DATA = ("primary", "replica1", "replica2")
 """Of the members as they start; a failover changes who is what."""
 SENTINELS = ("sentinel1", "sentinel2", "sentinel3")
 QUORUM = 2
-DOWN_MS = 5000
+DOWN_MS = 30_000
 """Silence after which a sentinel takes a server for dead. A busy machine keeps it for seconds."""
 FAILOVER_MS = 2000
 AWAY = {"disconnected", "s_down", "o_down"}
