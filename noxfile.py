@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parent
 PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
 """One environment for every session: a cell costs no installation."""
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-WORDS, OPTIONS = sys.argv[1:CUT], parse(sys.argv[CUT + 1 :])
+WORDS = sys.argv[1:CUT]
+OPTIONS = parse([] if "leaks" in WORDS else sys.argv[CUT + 1 :])  # leaks has options of its own
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
@@ -114,6 +115,12 @@ def tests(session: nox.Session) -> None:
     """Test the harness itself."""
     session.env["NOX"] = sys.executable  # the tests of the sessions run them
     session.run(PYTHON, "-m", "pytest", "tests", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def leaks(session: nox.Session) -> None:
+    """Run stores with known bugs: tell which of them each lane would let through."""
+    session.run(PYTHON, "-m", "harness.leaks", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])

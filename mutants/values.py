@@ -1,0 +1,332 @@
+"""Values and records: what does not come back as what it was, and old, new and broken records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mutants import mutant
+from mutants._surgery import Method, lua, plan, sql
+from stores.errors import CorruptRecord, RecordTooLarge, UnsupportedRecordVersion
+from stores.postgres import AsyncPostgresStore, PostgresStore
+from stores.redis import AsyncRedisStore, RedisStore
+
+COME_BACK = "test_values_come_back_as_what_they_are"
+REFUSED = "test_what_cannot_come_back_is_refused"
+CORRUPT_MESSAGE = "test_a_corrupt_message_is_named_and_the_others_stay_readable"
+
+
+def walk(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the value with every leaf changed."""
+    if type(value) is dict:
+        return {key: walk(item, change) for key, item in value.items()}
+    if type(value) is list:
+        return [walk(item, change) for item in value]
+    return change(value)
+
+
+def writing(store: Any, change: Callable[[Any], Any]) -> None:
+    """Change contexts before they are written."""
+
+    def make(save: Method) -> Method:
+        return lambda one, context, *rest: save(one, change(context), *rest)
+
+    plan(store, "save_context", make)
+
+
+def reading(store: Any, change: Callable[[Any], Any]) -> None:
+    """Change contexts after they were read."""
+
+    def make(load: Method) -> Method:
+        def loaded(session_id: str) -> Generator[Any, Any, Any]:
+            found = yield from load(session_id)
+            return found and replace(found, value=change(found.value))
+
+        return loaded
+
+    plan(store, "load_context", make)
+
+
+@mutant(RedisStore, "B1", "val-1", COME_BACK, says="of type str, wanted datetime.datetime")
+def datetimes_are_written_as_text(store: Any) -> None:
+    """`json.dumps(default=str)`: a datetime goes in, text comes back."""
+    text = "%Y-%m-%d %H:%M:%S%z"
+    writing(
+        store,
+        lambda context: walk(
+            context, lambda one: one.strftime(text) if type(one) is datetime else one
+        ),
+    )
+
+
+@mutant(RedisStore, "D4", "val-1", COME_BACK, says="value: got the keys")
+def records_pass_through_luas_json(store: Any) -> None:
+    """A script decodes and encodes the record: [] becomes {}, and numbers keep 14 digits."""
+    through = "'v1 ' .. cjson.encode(cjson.decode(string.sub(ARGV[5], 4)))"
+    lua(store, "save", ("'c', ARGV[5]", f"'c', {through}"))
+
+
+@mutant(
+    PostgresStore,
+    "class: jsonb columns",
+    "val-1",
+    COME_BACK,
+    says="unsupported Unicode escape sequence",
+)
+def records_pass_through_jsonb(store: Any) -> None:
+    """A jsonb column reorders keys, turns -0.0 into 0.0 and refuses NUL."""
+    through = (
+        "convert_to('v1 ' || (substr(convert_from(new_context, 'UTF8'), 4)::jsonb)::text, 'UTF8')"
+    )
+    sql(store, "save_v1", ("context = new_context", f"context = {through}"))
+
+
+@mutant(
+    AsyncPostgresStore,
+    "class: integers as floats",
+    "val-1",
+    COME_BACK,
+    says="got 9007199254740992, wanted 9007199254740993",
+)
+def integers_pass_through_floats(store: Any) -> None:
+    """Integers beyond 2^53 come back rounded, as from JavaScript or numpy."""
+    reading(
+        store,
+        lambda value: walk(
+            value, lambda one: int(float(one)) if type(one) is int and one > 2**53 else one
+        ),
+    )
+
+
+@mutant(RedisStore, "A3", "val-2", REFUSED, says="was stored")
+def everything_is_serializable(store: Any) -> None:
+    """`default=str` writes a lambda or a socket down as its name: nothing is ever refused."""
+
+    def text(context: Any) -> Any:
+        try:
+            return json.loads(json.dumps(context, default=str))
+        except (ValueError, TypeError, RecursionError):
+            return context
+
+    writing(store, text)
+
+
+@mutant(AsyncRedisStore, "A3", "val-2", REFUSED, says="of int key")
+def keys_become_text(store: Any) -> None:
+    """Keys of other types become text, and tuples lists, as `json.dumps` does by itself."""
+
+    def text(value: Any) -> Any:
+        if type(value) is dict:
+            return {str(key): text(item) for key, item in value.items()}
+        if type(value) is list or type(value) is tuple:
+            return [text(item) for item in value]
+        return value
+
+    def shallow(context: Any) -> Any:
+        try:
+            return text(context)
+        except RecursionError:
+            return context
+
+    writing(store, shallow)
+
+
+@mutant(
+    PostgresStore,
+    "B8",
+    "val-3",
+    "test_text_stays_text",
+    says="got datetime.datetime(2024, 2, 29, 0, 0) of type datetime, wanted '2024-02-29'",
+)
+def text_that_looks_like_a_date_becomes_one(store: Any) -> None:
+    """An object hook parses whatever looks like a date."""
+
+    def guess(value: Any) -> Any:
+        try:
+            return datetime.fromisoformat(value) if type(value) is str else value
+        except ValueError:
+            return value
+
+    def make(load: Method) -> Method:
+        def loaded(session_id: str, limit: Any) -> Generator[Any, Any, Any]:
+            found = yield from load(session_id, limit)
+            context = replace(found.context, value=walk(found.context.value, guess))
+            return replace(found, context=context)
+
+        return loaded
+
+    plan(store, "load_session", make)
+
+
+@mutant(
+    RedisStore,
+    "class: numbers written with %.14g",
+    "val-4",
+    "test_any_value_the_store_accepts_comes_back",
+    says="wanted",
+)
+def floats_keep_fourteen_digits(store: Any) -> None:
+    """Floats are written with 14 digits, which is enough for those that people think of."""
+    writing(
+        store,
+        lambda context: walk(
+            context, lambda one: float(f"{one:.14g}") if type(one) is float else one
+        ),
+    )
+
+
+def refusing(store: Any, name: str, answer: Callable[[Exception, Any], Any]) -> None:
+    """Answer unreadable records instead of raising."""
+
+    def make(read: Method) -> Method:
+        def quiet(*args: Any) -> Generator[Any, Any, Any]:
+            try:
+                return (yield from read(*args))
+            except (CorruptRecord, UnsupportedRecordVersion) as error:
+                return answer(error, args)
+
+        return quiet
+
+    plan(store, name, make)
+
+
+def _crash(error: Exception, _: Any) -> Any:
+    raise json.JSONDecodeError("Expecting value", str(error), 0)
+
+
+@mutant(RedisStore, "B7", "val-5", CORRUPT_MESSAGE, says="DID NOT RAISE CorruptRecord")
+def garbage_looks_like_no_history(store: Any) -> None:
+    """A record that cannot be read makes the whole history look empty."""
+    refusing(store, "get_history", lambda *_: [])
+
+
+@mutant(AsyncRedisStore, "B1", "val-5", CORRUPT_MESSAGE, says="JSONDecodeError")
+def garbage_crashes_the_agent(store: Any) -> None:
+    """A record that cannot be read is a JSONDecodeError, which names neither session nor place."""
+    refusing(store, "get_history", _crash)
+
+
+@mutant(
+    PostgresStore,
+    "B7",
+    "val-5",
+    "test_a_corrupt_context_is_named_and_the_history_stays_readable",
+    says="DID NOT RAISE CorruptRecord",
+)
+def garbage_looks_like_no_context(store: Any) -> None:
+    """A context that cannot be read is answered with None, and overwritten by the next turn."""
+    refusing(store, "load_context", lambda *_: None)
+
+
+@mutant(
+    RedisStore,
+    "B7",
+    "val-5",
+    "test_a_foreign_value_is_no_session",
+    says="DID NOT RAISE CorruptRecord",
+)
+def wrong_type_looks_like_no_history(store: Any) -> None:
+    """WRONGTYPE is taken for "there is no session"."""
+    refusing(store, "get_history", lambda *_: [])
+    refusing(store, "load_context", lambda *_: None)
+
+
+EARLIER = "test_every_earlier_format_is_read"
+
+
+@mutant(PostgresStore, "C1", "val-6", EARLIER, says="assert 2 == (4 + 1)")
+def oldest_records_are_dropped(store: Any) -> None:
+    """The reader skips records of the first format: amnesia about what came before the release."""
+
+    def make(read: Method) -> Method:
+        def skip(*args: Any) -> Generator[Any, Any, Any]:
+            found = yield from read(*args)
+            return [one for one in found if not one.id.startswith("v0-")]
+
+        return skip
+
+    plan(store, "get_history", make)
+
+
+@mutant(RedisStore, "C1", "val-6", EARLIER, says="'id' is missing")
+def new_reader_refuses_old_records(store: Any) -> None:
+    """The new reader raises on records of the first format."""
+
+    def make(read: Method) -> Method:
+        def strict(*args: Any) -> Generator[Any, Any, Any]:
+            found = yield from read(*args)
+            if any(one.id.startswith("v0-") for one in found):
+                raise CorruptRecord("'id' is missing", session_id=args[0])
+            return found
+
+        return strict
+
+    plan(store, "get_history", make)
+
+
+NEWER = "test_a_newer_format_is_refused"
+
+
+@mutant(AsyncPostgresStore, "C1", "val-6", NEWER, says="DID NOT RAISE UnsupportedRecordVersion")
+def records_of_a_newer_version_are_dropped(store: Any) -> None:
+    """An old reader answers "nothing there" for what a newer version wrote."""
+
+    def empty(error: Exception, _: Any) -> Any:
+        if isinstance(error, CorruptRecord):
+            raise error
+        return []
+
+    refusing(store, "get_history", empty)
+
+
+@mutant(
+    RedisStore,
+    "class: a limit in characters",
+    "val-7",
+    "test_a_long_record_is_refused_before_sending",
+    says="DID NOT RAISE",
+)
+def records_of_any_length_are_sent(store: Any) -> None:
+    """`max_record_bytes` is counted in characters: texts of two bytes each pass."""
+    store._plans.max_record_bytes *= 2
+
+
+@mutant(
+    AsyncRedisStore,
+    "class: a long reply breaks the connection",
+    "val-7",
+    "test_a_servers_own_limit_is_a_clear_error",
+    says="DID NOT RAISE StoreError",
+)
+def servers_limit_looks_like_success(store: Any) -> None:
+    """What the server refuses for its length is logged, and the agent goes on."""
+
+    def make(save: Method) -> Method:
+        def quiet(*args: Any) -> Generator[Any, Any, Any]:
+            try:
+                return (yield from save(*args))
+            except RecordTooLarge:
+                raise
+            except Exception:
+                return 1
+
+        return quiet
+
+    plan(store, "save_context", make)
+
+
+@mutant(
+    PostgresStore,
+    "class: text columns",
+    "val-8",
+    "test_no_encoding_changes_text",
+    says="has no equivalent in encoding",
+)
+def records_are_text_to_the_server(store: Any) -> None:
+    """Records pass through the database's text type, whose encoding may lack most text."""
+    through = "convert_to(convert_from(new_context, 'UTF8'), 'UTF8')"
+    through = f"CASE WHEN position('\\000'::bytea in new_context) = 0 THEN {through} END"
+    sql(store, "save_v1", ("context = new_context", f"context = {through}"))
