@@ -12,7 +12,7 @@ import pytest
 import mutants
 from contract_tests.fix_cell import CELL, MATRIX
 from contract_tests.fix_stores import _row
-from harness.leaks.rows import row_of
+from harness.leaks.rows import control_of, row_of, runs_in
 
 CHOSEN = pytest.StashKey[list[mutants.Mutant]]()
 
@@ -32,10 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = [known[name] for name in config.getoption("mutants").split(",")]
     config.stash[CHOSEN] = chosen
     matrix, controls = config.stash[MATRIX], config.getoption("controls")
-    rows = {one.name: row_of(one, matrix.stores) for one in chosen}
+    rows = {one.name: row_of(one, config.stash[CELL], matrix.stores) for one in chosen}
     config.stash[MATRIX] = replace(matrix, stores={**matrix.stores, **rows})
-    here = [one for one in chosen if one.backend == config.stash[CELL].backend]
-    wanted = [] if controls == "without" else [one.adapter.__name__ for one in here]
+    cell = config.stash[CELL]
+    here = [one for one in chosen if runs_in(one, cell)]
+    wanted = [] if controls == "without" else [control_of(one, cell) for one in here]
     wanted += [] if controls == "only" else [one.name for one in here]
     config.option.store = list(dict.fromkeys(wanted))
 
@@ -64,7 +65,7 @@ def _concerns(item: pytest.Item, mutant: mutants.Mutant) -> bool:
     rules = [mark.args[0] for mark in item.iter_markers("contract")]
     return (
         row is not None
-        and row.name in {mutant.name, mutant.adapter.__name__}
+        and row.name in {mutant.name, control_of(mutant, item.config.stash[CELL])}
         and getattr(item, "originalname", "") == mutant.test
         and mutant.rule in rules
     )

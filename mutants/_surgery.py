@@ -95,7 +95,9 @@ def sql(store: Any, function: str, *cuts: tuple[str, str]) -> None:
         folder.joinpath(f"{part}.sql").read_text() for part in ("writes", "reads", "locks")
     )
     found = re.search(
-        rf"CREATE OR REPLACE FUNCTION {{schema}}\.{function}\(.*?^END \$\$;", text, re.DOTALL | re.MULTILINE
+        rf"CREATE OR REPLACE FUNCTION {{schema}}\.{function}\(.*?^END \$\$;",
+        text,
+        re.DOTALL | re.MULTILINE,
     )
     if not found:
         raise ValueError(f"the schema has no function {function}")

@@ -147,7 +147,7 @@ def update_is_guarded_by_a_lock_of_the_process(store: Any) -> None:
     "E4",
     "ctx-4",
     "test_no_isolation_level_reaches_the_caller",
-    says="KEYHOLE",
+    says="some jobs failed",
     isolation="serializable",
 )
 def serialization_failures_reach_the_caller(store: Any) -> None:

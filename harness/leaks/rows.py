@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from harness.matrix import Store
+from harness.matrix import Cell, Store
 from mutants import Mutant
 
+MOCKED = "Mocked"
+"""Before the names of the adapters' rows in the cell whose client is a mock."""
 
-def row_of(mutant: Mutant, stores: Mapping[str, Store]) -> Store:
+
+def runs_in(mutant: Mutant, cell: Cell) -> bool:
+    """Tell whether the mutant's adapter runs in the cell."""
+    return cell.backend in {mutant.backend, "mock"}
+
+
+def control_of(mutant: Mutant, cell: Cell) -> str:
+    """Return the name of the unmutated adapter in the cell."""
+    return f"{MOCKED if cell.backend == 'mock' else ''}{mutant.adapter.__name__}"
+
+
+def row_of(mutant: Mutant, cell: Cell, stores: Mapping[str, Store]) -> Store:
     """Return the row of its adapter, with the mutant in its place; constructed in one way."""
-    adapter = stores[mutant.adapter.__name__]
-    return replace(adapter, name=mutant.name, factory=mutant.factory, ways={})
+    factory = mutant.factory
+    if cell.backend == "mock":
+        factory = f"harness.mocked.stores:STORES.{mutant.name}"
+    row = stores[control_of(mutant, cell)]
+    return replace(row, name=mutant.name, factory=factory, ways={})
