@@ -131,6 +131,7 @@ def lint(session: nox.Session) -> None:
         ["ruff", "check", "--quiet", "."],
         ["mypy", "--no-error-summary"],
         ["harness.docs", "--check"],
+        ["harness.leaks", "--check"],
     ):
         session.run(PYTHON, "-m", *command, external=True)
 

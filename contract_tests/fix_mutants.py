@@ -12,6 +12,7 @@ import pytest
 import mutants
 from contract_tests.fix_cell import CELL, MATRIX
 from contract_tests.fix_stores import _row
+from harness.leaks.generic import generic_mutants, own_row
 from harness.leaks.rows import control_of, row_of, runs_in
 
 CHOSEN = pytest.StashKey[list[mutants.Mutant]]()
@@ -28,10 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Add a row for each mutant."""
     if not config.getoption("mutants"):
         return
-    known = mutants.load()
+    matrix, controls = config.stash[MATRIX], config.getoption("controls")
+    own = own_row(matrix)
+    known = generic_mutants(own) if own else mutants.load()
+    if own:
+        matrix = replace(matrix, stores={own.name: own})
     chosen = [known[name] for name in config.getoption("mutants").split(",")]
     config.stash[CHOSEN] = chosen
-    matrix, controls = config.stash[MATRIX], config.getoption("controls")
     rows = {one.name: row_of(one, config.stash[CELL], matrix.stores) for one in chosen}
     config.stash[MATRIX] = replace(matrix, stores={**matrix.stores, **rows})
     cell = config.stash[CELL]

@@ -52,6 +52,11 @@ class Mutant:
         return self.adapter.__module__.split(".")[1]
 
     @property
+    def control(self) -> str:
+        """The name of the same store without the bug, in matrix.toml."""
+        return self.adapter.__name__
+
+    @property
     def factory(self) -> str:
         """What opens it, as ``package.module:callable``; importable in any process."""
         return f"{self.module}:{self.name}.from_url"

@@ -113,7 +113,7 @@ def contexts_are_written_behind(store: Any) -> None:
     persistence="aof_always",
 )
 def ids_are_forgotten_with_the_connection(store: Any) -> None:
-    """Which ids are stored is known as long as the connection lives: after a crash, retries double."""
+    """Which ids are stored is known while the connection lives: after a crash, retries double."""
     lua(store, "append", ("if position then", "if position and ARGV[2] == '' then"))
     lost: list[bool] = []
     carry = store._carry

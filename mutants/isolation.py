@@ -82,9 +82,10 @@ def delete_goes_by_prefix(store: Any) -> None:
 
 @mutant(AsyncRedisStore, "D2", "iso-2", ONE, says="a part of the session stayed")
 def delete_leaves_the_context(store: Any) -> None:
-    """A delete takes the messages and leaves the context: the agent remembers who it should not."""
+    """A delete takes the messages and leaves the context: the agent remembers whom it must not."""
     rest = (
-        "local context = redis.call('HGET', KEYS[1], 'c') local gone = redis.call('UNLINK', KEYS[1])"
+        "local context = redis.call('HGET', KEYS[1], 'c')"
+        " local gone = redis.call('UNLINK', KEYS[1])"
         " if context then redis.call('HSET', KEYS[1], 'c', context) end return {'ok', gone}"
     )
     lua(store, "delete", ("return {'ok', redis.call('UNLINK', KEYS[1])}", rest))

@@ -19,7 +19,7 @@ from stores.redis import AsyncRedisStore, RedisStore
 from stores.sync_store import _Lease
 
 EXPIRED = "test_expired_lease_is_lost"
-OLD_TOKEN = "test_write_with_an_old_token_changes_nothing"
+LATE_WRITE = "test_write_with_an_old_token_changes_nothing"
 IN_TIME = "test_waiting_for_a_lock_ends_in_time"
 
 
@@ -159,13 +159,13 @@ def token_is_forgotten_with_the_lock(store: Any) -> None:
     lua(store, "release", ("redis.call('HDEL', KEYS[1], 'o', 'e')", "redis.call('DEL', KEYS[1])"))
 
 
-@mutant(AsyncRedisStore, "B6", "lock-3", OLD_TOKEN, says="save_context with an old token to")
+@mutant(AsyncRedisStore, "B6", "lock-3", LATE_WRITE, says="save_context with an old token to")
 def saves_are_not_fenced(store: Any) -> None:
     """Saving a context takes the fencing token, and does not look at it."""
     lua(store, "save", ("if later then", "if false then"))
 
 
-@mutant(PostgresStore, "B6", "lock-3", OLD_TOKEN, says="append_message with an old token to")
+@mutant(PostgresStore, "B6", "lock-3", LATE_WRITE, says="append_message with an old token to")
 def token_fences_only_after_the_next_write(store: Any) -> None:
     """An old token is refused only once the next holder has written, not once it has the lock."""
     sql(

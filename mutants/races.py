@@ -57,7 +57,7 @@ def read_then_write(store: Any) -> None:
     says="was acknowledged and is not in the final history",
 )
 def append_reads_and_then_writes(store: Any) -> None:
-    """An append reads where the history ends, and then writes there: of two at once, one is lost."""
+    """An append reads where the history ends, and writes there: of two at once, one is lost."""
     read_then_write(store)
 
 

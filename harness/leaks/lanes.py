@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.leaks.rows import runs_in
 from harness.matrix import Cell, Matrix
@@ -33,22 +33,23 @@ def why_none(mutant: Mutant, lane: str, matrix: Matrix) -> str:
     return f"needs a server with {wanted}: this lane has none"
 
 
-def choose(
-    mutants: Iterable[Mutant], lanes: Iterable[str], matrix: Matrix
-) -> dict[tuple[str, str], Cell | None]:
-    """Return the cell that shows each (mutant, lane), None where the lane has none.
+Chosen = Mapping[tuple[str, str], Sequence[Cell]]
+"""The cells in which a mutant runs for a lane, by (mutant, lane); none where it has none."""
+
+
+def choose(mutants: Iterable[Mutant], lanes: Iterable[str], matrix: Matrix) -> Chosen:
+    """Choose a cell for each mutant in each lane; in the lane smoke, one of each image.
 
     As few cells as possible: one that serves another mutant or lane already comes first.
     """
-    chosen: dict[tuple[str, str], Cell | None] = {}
+    chosen: dict[tuple[str, str], list[Cell]] = {}
     used: dict[str, None] = {}
-    wanted = list(mutants)
-    for lane in lanes:
-        for mutant in sorted(wanted, key=lambda one: not one.values):
-            cells: Mapping[str, Cell] = {c.id: c for c in cells_for(mutant, lane, matrix)}
-            known = [cell for cell in used if cell in cells]
-            cell = next((cells[name] for name in [*known, *cells]), None)
-            chosen[mutant.name, lane] = cell
-            if cell:
-                used[cell.id] = None
+    for mutant in mutants:
+        for lane in lanes:
+            cells = {cell.id: cell for cell in cells_for(mutant, lane, matrix)}
+            if lane != "smoke" or mutant.alone:
+                known = [cell for cell in used if cell in cells]
+                cells = {cell: cells[cell] for cell in [*known, *cells][:1]}
+            chosen[mutant.name, lane] = [*cells.values()]
+            used.update(dict.fromkeys(cells))
     return chosen

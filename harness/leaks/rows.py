@@ -19,7 +19,7 @@ def runs_in(mutant: Mutant, cell: Cell) -> bool:
 
 def control_of(mutant: Mutant, cell: Cell) -> str:
     """Return the name of the unmutated adapter in the cell."""
-    return f"{MOCKED if cell.backend == 'mock' else ''}{mutant.adapter.__name__}"
+    return f"{MOCKED if cell.backend == 'mock' else ''}{mutant.control}"
 
 
 def row_of(mutant: Mutant, cell: Cell, stores: Mapping[str, Store]) -> Store:

@@ -51,7 +51,7 @@ def _of_job(ran: Ran) -> Iterator[Verdict]:
     failed = "" if found.outcome in {"done", "not run"} else ran.printed[-600:]
     stopped = f"{found.outcome}: {found.reason} {failed}".strip()
     for mutant in ran.job.mutants:
-        controls = [mutant.adapter.__name__] if ran.job.controls != "without" else []
+        controls = [mutant.control] if ran.job.controls != "without" else []
         for store in [*controls, *([mutant.name] if ran.job.controls != "only" else [])]:
             own = [
                 one

@@ -124,7 +124,9 @@ class Memory:
     def load_session(self, session_id: str, limit: int | None) -> Call[Any]:
         def do() -> RawSession | None:
             kept = self._live(session_id)
-            return kept and RawSession(self._newest(session_id, limit, None), kept.context)
+            if kept is None:
+                return None
+            return RawSession(self._newest(session_id, limit, None), kept.context)
 
         return _call(session_id, do)
 

@@ -1,0 +1,115 @@
+"""The leaks: what counts as caught, which cells are chosen, and what the pages must name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mutants
+from harness.docs import ROOT, contracts
+from harness.leaks.jobs import Job, Ran, jobs_of
+from harness.leaks.lanes import choose
+from harness.leaks.ledger import verdict_of
+from harness.leaks.page import faults
+from harness.leaks.table import rate, rows
+from harness.leaks.verdicts import verdicts
+from harness.matrix import load
+from harness.report.outcome import RESULTS
+
+KNOWN = mutants.load()
+ONE = KNOWN["save_drops_the_ttl"]
+
+
+def result(outcome: str, message: str, store: str = ONE.name) -> dict[str, Any]:
+    """Return a line of a results file."""
+    longrepr: Any = {"reprcrash": {"message": message}, "reprtraceback": {"reprentries": []}}
+    if outcome == "skipped":
+        longrepr = ["file", 1, f"Skipped: {message}"]
+    return {
+        "$report_type": "TestReport",
+        "nodeid": f"contract_tests/test_expiry.py::{ONE.test}[{store}]",
+        "outcome": outcome,
+        "user_properties": [["contract", ONE.rule], ["store", store]],
+        "longrepr": longrepr,
+    }
+
+
+def judged(tmp_path: Path, *lines: dict[str, Any]) -> str:
+    """Return what becomes of the mutant that left these results."""
+    (tmp_path / RESULTS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = verdicts([Ran(Job("redis6_none_noeviction", (ONE,), "without"), tmp_path, 0.1, "")])
+    assert [verdict.store for verdict in found] == [ONE.name]
+    return found[0].outcome
+
+
+def test_a_mutant_is_caught_for_the_right_reason_only(tmp_path: Path) -> None:
+    """Red with the pinned words is caught; green, red with other words and unrun are told apart."""
+    assert judged(tmp_path, result("failed", f"AssertionError: 's' {ONE.says}")) == "caught"
+    assert judged(tmp_path, result("failed", "AssertionError: something else")) == "wrong message"
+    assert judged(tmp_path, result("passed", "")) == "leaked"
+    assert judged(tmp_path, result("skipped", "not applicable: no TTL")) == "not applicable"
+    assert judged(tmp_path, result("skipped", "no disk here")) == "not run"
+    assert judged(tmp_path) == "not run"
+
+
+def test_a_mutant_without_its_contract_leaks_everywhere() -> None:
+    """Removing a contract from the suite names the mutants that nobody catches any more."""
+    orphan = replace(ONE, test="test_that_was_removed")
+    matrix, lanes = load(), ["fast", "matrix"]
+    table = rows([orphan], lanes, choose([orphan], lanes, matrix), [], matrix)
+    assert rate(table, "matrix") == (1, 1)
+    assert "the suite has no contract ttl-2 test_that_was_removed" in table[0].reason
+
+
+def test_every_mutant_runs_on_a_cell_that_can_show_it() -> None:
+    """Its backend's, with the axis values that it asks for; for smoke, one of each image."""
+    matrix = load()
+    cells = choose(KNOWN.values(), ["smoke", "matrix"], matrix)
+    for name, one in KNOWN.items():
+        assert cells[name, "matrix"], f"no cell of the matrix can show {name}"
+        assert {cell.backend for cell in cells[name, "matrix"]} == {one.backend}
+        if not one.values and not one.alone:
+            assert len(cells[name, "smoke"]) == 2
+
+
+def test_mutants_that_share_an_event_run_alone() -> None:
+    """Their unmutated adapters are judged in a job of their own, which nobody disturbs."""
+    alone = KNOWN["tokens_start_again_after_a_crash"]
+    jobs = jobs_of([(ONE, "a"), (alone, "a")])
+    assert {(job.controls, job.mutants) for job in jobs} == {
+        ("with", (ONE,)),
+        ("only", (alone,)),
+        ("without", (alone,)),
+    }
+
+
+def test_every_mutant_is_pinned_to_a_contract_that_exists() -> None:
+    """By rule and by name; and says where its bug comes from."""
+    there = {(c.rule, c.place.partition("::")[2]) for c in contracts(ROOT / "contract_tests")}
+    assert not [one.name for one in KNOWN.values() if (one.rule, one.test) not in there]
+    assert not [one.name for one in KNOWN.values() if not (one.bug and one.source and one.says)]
+    assert len(KNOWN) >= 60
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({}, "-"),
+        ({"RedisStore": "pass"}, "-"),
+        ({"save_drops_the_ttl": "caught"}, "shows"),
+        ({"save_drops_the_ttl": "leaked"}, "blind"),
+        ({"save_drops_the_ttl": "caught", "reading_refreshes_the_ttl": "leaked"}, "partly"),
+    ],
+)
+def test_the_ledger_has_a_word_for_each_place(said: dict[str, str], word: str) -> None:
+    """A contract shows its mutants in a place, some of them, or none."""
+    assert verdict_of(said, KNOWN) == word
+
+
+def test_the_pages_name_every_mutant_and_the_rates_of_the_last_run() -> None:
+    """Else `nox -s leaks` has to run again."""
+    assert faults(KNOWN) == []
