@@ -144,11 +144,12 @@ def test_a_dead_sweeper_changes_no_answer(
 
     Look for calls that count on expired sessions being deleted.
     """
-    store = open_store(ttl=0.010)
+    store = open_store()
     with sweeping.dead():
         for session_id in ("read", "deleted", "begun anew"):
             store.append_messages(session_id, turn("old", 1, 2))
             store.save_context(session_id, {"old": True})
+            store.set_ttl(session_id, 0.010)
         time.sleep(0.012)
         assert inspector.present("read"), (
             "something deleted it, so that this contract shows nothing"

@@ -165,7 +165,7 @@ def serialization_failures_reach_the_caller(store: Any) -> None:
     "E4",
     "ctx-5",
     "test_a_session_is_read_as_of_one_moment",
-    says="the second step without the first",
+    says="Session(session_id='a session'",
 )
 def session_is_read_in_two_steps(store: Any) -> None:
     """Context and history are two reads: a write in between shows both of no one moment."""

@@ -146,7 +146,7 @@ def copy_of_the_context_never_expires(store: Any) -> None:
     "class: reads that count on the sweeper",
     "ttl-8",
     "test_a_dead_sweeper_changes_no_answer",
-    says="KEYHOLE",
+    says="Left contains 2 more items",
     retention="swept",
 )
 def history_counts_on_the_sweeper(store: Any) -> None:
