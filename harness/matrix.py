@@ -376,7 +376,6 @@ CAPABILITIES = {
     "monitor": "the server tells which commands it ran",
     "work_counters": "the server counts what a call makes it touch",
     "bulk": "ten thousand messages or a thousand sessions cost milliseconds",
-    "sockets": "clients reach the server by a socket, before which a proxy can stand",
     "processes": "stores of several processes meet on one server",
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "failover": "another server takes over where the one that takes writes is gone",
