@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql as composing
 
 from stores.async_store import AsyncStore
-from stores.postgres.statements import PostgresCall, PostgresStatements, Statement
+from stores.postgres.statements import PostgresStatements, Statement
 from stores.redis.commands import RedisCall, RedisCommands, Script
 
 Method = Callable[..., Any]
@@ -126,28 +126,26 @@ def _install(store: Any, name: str, body: str) -> None:
     """Create the function when a call finds it missing, one process after the other."""
     created = composing.SQL(body).format(schema=composing.Identifier(store._schema)).as_bytes(None)
     locked = b"BEGIN; SELECT pg_advisory_xact_lock(4711); %s COMMIT" % created
-    create: PostgresCall[None] = PostgresCall(
-        session_id="*", repeatable=True, parse=lambda _: None, statement=Statement(locked)
-    )
+    create = (Statement(locked),)
 
     def make(original: Method) -> Method:
-        def talk(pgconn: Any, call: Any, deadline: float) -> Any:
+        def talk(pgconn: Any, batch: Any, deadline: float) -> Any:
             try:
-                return original(pgconn, call, deadline)
+                return original(pgconn, batch, deadline)
             except psycopg.errors.UndefinedFunction as error:
                 if name not in str(error):
                     raise
                 original(pgconn, create, deadline)
-                return original(pgconn, call, deadline)
+                return original(pgconn, batch, deadline)
 
-        async def talk_async(pgconn: Any, call: Any, deadline: float) -> Any:
+        async def talk_async(pgconn: Any, batch: Any, deadline: float) -> Any:
             try:
-                return await original(pgconn, call, deadline)
+                return await original(pgconn, batch, deadline)
             except psycopg.errors.UndefinedFunction as error:
                 if name not in str(error):
                     raise
                 await original(pgconn, create, deadline)
-                return await original(pgconn, call, deadline)
+                return await original(pgconn, batch, deadline)
 
         return talk_async if isinstance(store, AsyncStore) else talk
 

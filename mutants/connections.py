@@ -11,7 +11,6 @@ from mutants import mutant
 from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.postgres import AsyncPostgresStore, PostgresStore
 from stores.postgres.lending import Loan
-from stores.postgres.statements import Statement
 from stores.redis import AsyncRedisStore, RedisStore
 
 LEAK = "test_neither_use_nor_failures_nor_closing_leak_connections"
@@ -28,8 +27,9 @@ LOGIN = "test_a_refused_login_is_a_clear_error_without_the_password"
 @mutant(RedisStore, "A5", "net-8", LEAK, says="after replies that broke off")
 def failed_calls_keep_their_connection(store: Any) -> None:
     """After an error a connection is not given back: the pool runs dry, failure by failure."""
-    release = store._pool.release
-    store._pool.release = lambda connection: connection.is_connected and release(connection)
+    pool = store._pool(None)
+    release = pool.release
+    pool.release = lambda connection: connection.is_connected and release(connection)
 
 
 @mutant(PostgresStore, "A5", "net-8", LEAK, says="close() has left some")
@@ -38,8 +38,8 @@ def closing_leaves_connections_open(store: Any) -> None:
     kept: list[Any] = []
     take = store._lender.take
 
-    def taken(deadline: float) -> Loan:
-        loan: Loan = take(deadline)
+    def taken(deadline: float, *, writes: bool = False) -> Loan:
+        loan: Loan = take(deadline, writes=writes)
         kept.append(loan)
         return loan
 
@@ -64,12 +64,12 @@ def pool_has_no_limit(store: Any) -> None:
     """`max_connections` is not passed on: a burst opens a connection for each call."""
 
 
-@mutant(PostgresStore, "D3", "net-8", EXHAUSTED, says="the timeout is 0.2 s")
+@mutant(PostgresStore, "D3", "net-8", EXHAUSTED, says="the timeout is 0.")
 def waiting_for_a_connection_has_no_end(store: Any) -> None:
     """Waiting for a free connection is not part of the timeout."""
     store._lender._patience = 60.0
     take = store._lender.take
-    store._lender.take = lambda deadline: take(deadline + 60.0)
+    store._lender.take = lambda deadline, **how: take(deadline + 60.0, **how)
 
 
 @mutant(
@@ -113,8 +113,9 @@ def _loads_scripts_once(store: Any) -> None:
     """Load scripts at the first use, and take them to be there from then on."""
     loaded: set[str] = set()
 
-    def talk(connection: Any, call: Any, deadline: float) -> Any:
-        connection.deadline = deadline
+    def talk(connection: Any, hop: Any) -> Any:
+        call = hop.call
+        connection.deadline = hop.deadline
         first = call.script is not None and call.script.sha not in loaded
         connection.send_command(*(call.by_source() if first else call.by_digest()))
         reply = connection.read_response(disable_decoding=True, timeout=60)
@@ -153,24 +154,16 @@ def scripts_are_gone_after_a_restart(store: Any) -> None:
 )
 def statements_are_prepared_once(store: Any) -> None:
     """A statement is prepared on one server connection, and used on whichever comes next."""
-    talk, prepared = store._talk, set[tuple[int, bytes]]()
+    talk, prepared = store._talk, set[int]()
 
-    def talk_prepared(pgconn: Any, call: Any, deadline: float) -> Any:
-        statement: Statement = call.statement
-        if statement.text == b"SELECT 1":
-            key = (id(pgconn), statement.text)
-            if key not in prepared:
-                pgconn.prepare(b"ping", statement.text)
-                prepared.add(key)
-            result = pgconn.exec_prepared(b"ping", [])
-            if result.status != pq.ExecStatus.TUPLES_OK:
-                raise psycopg.errors.InvalidSqlStatementName(result.error_message.decode())
-        else:
-            talk_ping(pgconn, deadline)
-        return talk(pgconn, call, deadline)
-
-    def talk_ping(pgconn: Any, deadline: float) -> None:
-        talk_prepared(pgconn, store._plans.commands.ping(), deadline)
+    def talk_prepared(pgconn: Any, batch: Any, deadline: float) -> Any:
+        if id(pgconn) not in prepared:
+            pgconn.prepare(b"ping", b"SELECT 1")
+            prepared.add(id(pgconn))
+        result = pgconn.exec_prepared(b"ping", [])
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise psycopg.errors.InvalidSqlStatementName(result.error_message.decode())
+        return talk(pgconn, batch, deadline)
 
     store._talk = talk_prepared
 
@@ -186,12 +179,12 @@ def error_leaves_its_transaction_aborted(store: Any) -> None:
     """A statement that fails leaves its transaction open, and the next one is ignored."""
     talk = store._talk
 
-    def talk_in_transaction(pgconn: Any, call: Any, deadline: float) -> Any:
+    def talk_in_transaction(pgconn: Any, batch: Any, deadline: float) -> Any:
         if pgconn.transaction_status == pq.TransactionStatus.IDLE:
             pgconn.exec_(b"BEGIN")
-        rows = talk(pgconn, call, deadline)
+        answers = talk(pgconn, batch, deadline)
         pgconn.exec_(b"COMMIT")
-        return rows
+        return answers
 
     store._talk = talk_in_transaction
     pool = store._lender._pool
@@ -208,10 +201,11 @@ def reads_leave_a_transaction_open(store: Any) -> None:
     """A read begins a transaction that nobody ends: it freezes what later reads see."""
     talk = store._talk
 
-    async def talk_in_transaction(pgconn: Any, call: Any, deadline: float) -> Any:
-        if call.reads and pgconn.transaction_status == pq.TransactionStatus.IDLE:
+    async def talk_in_transaction(pgconn: Any, batch: Any, deadline: float) -> Any:
+        reads = b"history_v1" in batch[0].text
+        if reads and pgconn.transaction_status == pq.TransactionStatus.IDLE:
             pgconn.exec_(b"BEGIN")
-        return await talk(pgconn, call, deadline)
+        return await talk(pgconn, batch, deadline)
 
     store._talk = talk_in_transaction
 
@@ -226,7 +220,7 @@ def reads_leave_a_transaction_open(store: Any) -> None:
 def errors_quote_the_password(store: Any) -> None:
     """An error tells with which URL it could not connect."""
     carry = store._carry
-    secret = store._pool.connection_kwargs.get("password")
+    secret = store._servers.settings.arguments.get("password")
 
     def quoting(call: Any, deadline: float) -> Any:
         try:

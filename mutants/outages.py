@@ -17,6 +17,7 @@ from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.interface import StoredMessage
 from stores.postgres import AsyncPostgresStore, PostgresStore
 from stores.redis import AsyncRedisStore, RedisStore
+from stores.redis.connections import LIMIT
 
 UNREACHABLE = "test_every_call_says_that_the_server_is_out_of_reach"
 LOST_APPEND = "test_an_append_whose_reply_is_lost_is_stored_once"
@@ -100,8 +101,15 @@ def drivers_errors_escape(store: Any) -> None:
 )
 def connecting_takes_its_own_time(store: Any) -> None:
     """Connecting has a timeout of its own, five times that of a call."""
-    kwargs = store._pool.connection_kwargs
-    kwargs["socket_connect_timeout"] = 5 * kwargs["socket_timeout"]
+    pool = store._pool(None)
+    pool.connection_kwargs["socket_connect_timeout"] = 5 * store._plans.timeout
+    get = pool.get_connection
+
+    def patient() -> Any:
+        LIMIT.deadline = math.inf
+        return get()
+
+    pool.get_connection = patient
 
 
 @mutant(RedisStore, "A1", "net-1", LOST_APPEND, says="StoreUnavailable")
@@ -188,17 +196,15 @@ def second_release_loses_the_lease(store: Any) -> None:
 def late_reply_answers_the_next_call(store: Any) -> None:
     """After a timeout the connection is used again: the late reply answers another's call."""
 
-    def talk(connection: Any, call: Any, deadline: float) -> Any:
-        connection.disconnect = lambda *_, **__: None
-        connection.deadline = deadline
-        connection.send_command(*call.by_digest())
-        return connection.read_response(disable_decoding=True, disconnect_on_error=False)
-
     original = store._talk
 
-    def late(connection: Any, call: Any, deadline: float) -> Any:
-        plain = call.script is None
-        return talk(connection, call, deadline) if plain else original(connection, call, deadline)
+    def late(connection: Any, hop: Any) -> Any:
+        if hop.call.script is not None:
+            return original(connection, hop)
+        connection.disconnect = lambda *_, **__: None
+        connection.deadline = hop.deadline
+        connection.send_command(*hop.call.by_digest())
+        return connection.read_response(disable_decoding=True, disconnect_on_error=False)
 
     store._talk = late
 
@@ -207,7 +213,7 @@ def late_reply_answers_the_next_call(store: Any) -> None:
 def reply_is_waited_for_beyond_the_timeout(store: Any) -> None:
     """The timeout bounds the sending, and not the wait for the reply."""
     talk = store._talk
-    store._talk = lambda connection, call, deadline: talk(connection, call, deadline + 2.0)
+    store._talk = lambda connection, hop: talk(connection, replace(hop, deadline=hop.deadline + 2))
 
 
 @mutant(
@@ -226,12 +232,12 @@ def cancelled_call_leaves_its_reply(store: Any) -> None:
             disable_decoding=True, timeout=math.inf, disconnect_on_error=False
         )
 
-    async def carry(call: Any, deadline: float) -> Any:
-        pool = await store._pools.get()
+    async def hop(step: Any) -> Any:
+        pool = await store._pool(step.node)
         connection = await pool.get_connection()
         try:
-            return call.parse(await talk(connection, call))
+            return step.call.parse(await talk(connection, step.call))
         finally:
             await pool.release(connection)
 
-    store._carry = carry
+    store._hop = hop

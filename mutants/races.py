@@ -7,6 +7,8 @@ import threading
 from collections.abc import Generator
 from typing import Any
 
+import psycopg
+
 from mutants import mutant
 from mutants._surgery import Method, lua, plan, redis_call, sql
 from stores import codec
@@ -14,7 +16,9 @@ from stores.errors import Conflict
 from stores.interface import StoredMessage
 from stores.plans import EPOCH
 from stores.postgres import AsyncPostgresStore, PostgresStore
+from stores.postgres.aio import _take
 from stores.postgres.creation import _script
+from stores.postgres.exchange import RACES
 from stores.postgres.statements import PostgresCall, Statement
 from stores.redis import AsyncRedisStore, RedisStore
 
@@ -124,23 +128,13 @@ def _forget(store: Any, session_id: str, position: int) -> PostgresCall[None]:
 def schema_is_created_without_a_lock(store: Any) -> None:
     """Each process creates the schema where it finds none: of several at once, all but one fail."""
     talk = store._talk
-    make: PostgresCall[None] = PostgresCall(
-        session_id="*",
-        repeatable=True,
-        parse=lambda _: None,
-        statement=Statement(_script(store._schema, unlogged=store._unlogged)),
-    )
-    asked = PostgresCall(
-        session_id="*",
-        repeatable=True,
-        parse=lambda rows: rows,
-        statement=Statement(b"SELECT to_regclass('agent_memory.sessions') IS NOT NULL", ()),
-    )
+    make = (Statement(_script(store._schema, unlogged=store._unlogged)),)
+    asked = (Statement(b"SELECT to_regclass('agent_memory.sessions') IS NOT NULL", ()),)
 
-    def unlocked(pgconn: Any, call: Any, deadline: float) -> Any:
-        if not talk(pgconn, asked, deadline)[0][0]:
+    def unlocked(pgconn: Any, batch: Any, deadline: float) -> Any:
+        if not talk(pgconn, asked, deadline)[0][0][0]:
             talk(pgconn, make, deadline)
-        return talk(pgconn, call, deadline)
+        return talk(pgconn, batch, deadline)
 
     store._talk = unlocked
 
@@ -255,7 +249,13 @@ def lost_races_reach_the_caller(store: Any) -> None:
     """A statement that lost a race under REPEATABLE READ is an error, and not tried again."""
     talk = store._talk
 
-    async def once(pgconn: Any, call: Any, deadline: float) -> Any:
-        return await talk(pgconn, call, 0.0)
+    async def once(pgconn: Any, batch: Any, deadline: float) -> Any:
+        answers = await _take(pgconn, batch, deadline)
+        error = answers[0]
+        if not isinstance(error, psycopg.Error):
+            return answers
+        if error.sqlstate in RACES:
+            raise error
+        return await talk(pgconn, batch, deadline)
 
     store._talk = once

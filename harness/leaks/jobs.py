@@ -72,14 +72,17 @@ def run_all(
     jobs: Sequence[Job], reports: Path, options: Sequence[str], tell: Callable[[Ran], None]
 ) -> list[Ran]:
     """Run the jobs, two at a time; a job without any contract is left out."""
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    pool = ThreadPoolExecutor(PARALLEL)
 
-        def one(job: Job) -> Ran:
-            ran = run(job, reports, options)
-            tell(ran)
-            return ran
+    def one(job: Job) -> Ran:
+        ran = run(job, reports, options)
+        tell(ran)
+        return ran
 
+    try:
         return list(pool.map(one, [job for job in jobs if files_of(job.mutants)]))
+    finally:
+        pool.shutdown(cancel_futures=True)  # interrupted, no other job begins
 
 
 def run(job: Job, reports: Path, options: Sequence[str]) -> Ran:
