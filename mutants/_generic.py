@@ -149,7 +149,7 @@ class LosesEveryFiftiethWrite(Wrapped):
         self, session_id: str, messages: Sequence[Message], *, fence: int | None = None
     ) -> list[StoredMessage]:
         self.count += 1
-        if self.count % 50 == 15:  # a contract makes fewer than fifty in one store
+        if self.count % 50 == 5:  # a contract makes fewer than fifty in one store
             newest = self.get_history(session_id, 1)
             first = newest[0].position + 1 if newest else 1
             return [_as_if_stored(one, n) for n, one in enumerate(messages, first)]

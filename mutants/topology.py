@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from mutants import mutant
-from mutants._surgery import Method, command
+from mutants._surgery import Method, command, wrap
 from stores.calls import Busy, Held
 from stores.postgres import PostgresStore
 from stores.postgres.statements import PostgresCall, Statement
@@ -37,7 +37,7 @@ def redirections_are_not_followed(store: Any) -> None:
         node = yield from route._find(call, deadline)
         return (yield Hop(call, deadline, node))
 
-    route.carry = once
+    wrap(route, "carry", lambda _: once)
 
 
 @mutant(
@@ -81,7 +81,7 @@ def _stays(store: Any) -> None:
             found.append((yield from route._find(deadline)))
         return (yield Hop(call, deadline, found[0]))
 
-    route.carry = once
+    wrap(route, "carry", lambda _: once)
 
 
 @mutant(
