@@ -113,6 +113,7 @@ def test_writers_go_on_during_a_sweep(
     Look for a sweeper that chooses expired sessions first, and deletes them later by their id.
     """
     store = open_store(ttl=60)
+    assert store.load_session("the first call makes what tables it needs") is None
     expired = [f"expired {number}" for number in range(10 * MANY)]
     began: list[str] = []
     slowest = 0.0

@@ -28,7 +28,8 @@ class Mutant:
 
     name: str
     says: str
-    """A part of what the failing contract must say."""
+    """A part of what the failing contract must say; where a race shows in several ways, each of
+    them, with | between."""
     adapter: type[MemoryStore | AsyncMemoryStore]
     source: str
     """Where the bug was seen: an incident of the project's list, or a class of public bugs."""
@@ -49,12 +50,17 @@ class Mutant:
     @property
     def backend(self) -> str:
         """The backend whose cells it runs in."""
-        return self.adapter.__module__.split(".")[1]
+        return self._proper.__module__.split(".")[1]
 
     @property
     def control(self) -> str:
         """The name of the same store without the bug, in matrix.toml."""
-        return self.adapter.__name__
+        return self._proper.__name__
+
+    @property
+    def _proper(self) -> type[object]:
+        """The adapter of `stores`, where a mutant subclasses it."""
+        return next(kind for kind in self.adapter.__mro__ if kind.__module__.startswith("stores."))
 
     @property
     def factory(self) -> str:

@@ -109,6 +109,28 @@ def one_failure_breaks_the_store(store: Any) -> None:
     store._carry = once
 
 
+class QuotingRedisStore(RedisStore):
+    """Tells in full which URL it could not read."""
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Any:
+        try:
+            return super().from_url(url, **options)
+        except ValueError as error:
+            raise ValueError(f"{url} is no URL: {error}") from error
+
+
+@mutant(
+    QuotingRedisStore,
+    "class: secrets in messages",
+    "net-10",
+    "test_a_url_with_a_raw_password_is_refused_without_it",
+    says="is no URL",
+)
+def bad_url_is_quoted(store: Any) -> None:
+    """A URL that cannot be read is quoted, and what could not be read was the password."""
+
+
 def _loads_scripts_once(store: Any) -> None:
     """Load scripts at the first use, and take them to be there from then on."""
     loaded: set[str] = set()

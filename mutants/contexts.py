@@ -227,3 +227,23 @@ def change_without_a_return_empties_the_context(store: Any) -> None:
         return saved
 
     plan(store, "save_context", make)
+
+
+@mutant(
+    RedisStore,
+    "class: arguments that nobody checks",
+    "ctx-2",
+    "test_a_version_that_none_can_have_is_refused",
+    says="DID NOT RAISE",
+)
+def impossible_version_is_no_condition(store: Any) -> None:
+    """An `if_version` that is no version is taken for none: the save goes through unguarded."""
+
+    def make(save: Method) -> Method:
+        def lenient(session_id: str, context: Any, if_version: Any, fence: Any) -> Any:
+            sound = type(if_version) is int and 0 <= if_version < 2**63
+            return save(session_id, context, if_version if sound else None, fence)
+
+        return lenient
+
+    plan(store, "save_context", make)

@@ -169,3 +169,22 @@ def turn_is_appended_one_by_one(store: Any) -> None:
 def half_a_turn_stays(store: Any) -> None:
     """What comes before a turn's bad message is stored already when it is refused."""
     turn_is_appended_one_by_one.apply(store)
+
+
+@mutant(
+    PostgresStore,
+    "class: arguments that nobody checks",
+    "conv-2",
+    "test_a_limit_that_counts_nothing_is_refused",
+    says="DID NOT RAISE",
+)
+def negative_limit_counts_from_the_other_end(store: Any) -> None:
+    """A negative limit is taken as a slice would: the error shows as a strange history."""
+
+    def make(read: Method) -> Method:
+        def lenient(session_id: str, limit: Any, before: Any) -> Any:
+            return read(session_id, abs(int(limit)) if limit is not None else None, before)
+
+        return lenient
+
+    plan(store, "get_history", make)

@@ -34,7 +34,7 @@ def appends_do_not_wait_for_the_disk(store: Any) -> None:
     "class: broken for good",
     "dur-1",
     "test_a_store_opened_before_goes_on_after",
-    says="first_call",
+    says="unhealthy since the last failure",
     alone=True,
     persistence="aof_always",
 )
@@ -179,3 +179,18 @@ def tokens_start_again_after_a_kill(store: Any) -> None:
     """The same in unlogged tables, which a crash empties."""
     clock = "held.token + 1, written + 1, {schema}.microseconds_v1(clock_timestamp())"
     sql(store, "acquire_v1", (clock, "held.token + 1, 1"))
+
+
+@mutant(
+    RedisStore,
+    "D1",
+    "dur-3",
+    "test_ttls_survive_and_do_not_start_anew",
+    says="lost its TTL",
+    alone=True,
+    persistence="aof_always",
+)
+def ttl_is_kept_by_the_client(store: Any) -> None:
+    """Lifetimes are kept by a timer of the program, and the server knows nothing of them."""
+    for name in ("append", "save"):
+        lua(store, name, ("slide(session, ttl)\nreturn", "return"))

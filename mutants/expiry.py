@@ -110,8 +110,8 @@ def counter_outlives_the_session(store: Any) -> None:
     lua(
         store,
         "append",
-        ("number(redis.call('HGET', session, 'n'))", "number(redis.call('HGET', lock, 'n'))"),
-        ("set_fields(session", "redis.call('HSET', lock, 'n', fields[2]) set_fields(session"),
+        ("number(redis.call('HGET', session, 'n'))", "number(redis.call('GET', session .. ':n'))"),
+        ("set_fields(session", "redis.call('SET', session .. ':n', fields[2]) set_fields(session"),
     )
 
 
@@ -137,7 +137,7 @@ def expired_context_is_still_read(store: Any) -> None:
 )
 def copy_of_the_context_never_expires(store: Any) -> None:
     """A part of the session is kept under a second key, which nobody gave a TTL."""
-    copied = "redis.call('HSET', lock, 'c', ARGV[5]) set_fields(session, fields)"
+    copied = "redis.call('SET', session .. ':copy', ARGV[5]) set_fields(session, fields)"
     lua(store, "save", ("set_fields(session, fields)", copied))
 
 

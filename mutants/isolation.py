@@ -181,7 +181,7 @@ def namespace_is_a_pattern_when_listing(store: Any) -> None:
     "class: a delete in several steps",
     "iso-4",
     "test_a_delete_during_an_append_leaves_a_whole_session_or_none",
-    says="session",
+    says="the message is missing|not exactly the new turn|stayed behind|came back",
 )
 def delete_takes_the_messages_first(store: Any) -> None:
     """A delete reads which messages there are, and takes those: what comes meanwhile is torn."""

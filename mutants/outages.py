@@ -40,7 +40,8 @@ def answering(store: Any, name: str, answer: Callable[..., Any]) -> None:
     plan(store, name, make)
 
 
-def _as_if_stored(_: str, messages: Any, __: Any) -> list[StoredMessage]:
+def as_if_stored(_: str, messages: Any, *__: Any) -> list[StoredMessage]:
+    """Return what a store would, had it stored the messages in a new session."""
     now = datetime.now(UTC)
     return [
         StoredMessage(m.role, m.content, m.id, m.metadata, m.created_at, position=n, stored_at=now)
@@ -51,7 +52,7 @@ def _as_if_stored(_: str, messages: Any, __: Any) -> list[StoredMessage]:
 @mutant(RedisStore, "A1", "net-3", UNREACHABLE, says="answered StoredMessage")
 def failed_write_is_logged(store: Any) -> None:
     """A write that fails is logged, and answered as if it had been stored."""
-    answering(store, "append_messages", _as_if_stored)
+    answering(store, "append_messages", as_if_stored)
 
 
 @mutant(AsyncRedisStore, "A2", "net-3", UNREACHABLE, says="answered None")

@@ -144,13 +144,13 @@ def schema_is_created_without_a_lock(store: Any) -> None:
     "class: locks in any order",
     "con-4",
     "test_opposite_orders_do_not_deadlock",
-    says="the server had to break a deadlock",
+    says="the server had to break a deadlock|some jobs failed|a job did not end",
     isolation="read_committed",
 )
 def append_locks_all_sessions(store: Any) -> None:
     """An append locks its session, and then all others for a count: opposite orders deadlock."""
     all_of_them = (
-        "IF held.last_position < 12 THEN PERFORM pg_sleep(0.005);"
+        "IF held.last_position BETWEEN 2 AND 8 THEN PERFORM pg_sleep(0.05);"
         " PERFORM 1 FROM {schema}.sessions WHERE namespace = of_namespace FOR UPDATE; END IF;"
         " now_locked := clock_timestamp();"
     )
@@ -192,10 +192,9 @@ def update_gives_up_after_three_tries(store: Any) -> None:
     "test_random_programs_agree_with_a_plain_model",
     says="assert None == (",
 )
-def context_is_lost_when_the_ttl_is_taken_off(store: Any) -> None:
-    """`set_ttl(None)` copies the session to a key without TTL, and forgets its context."""
-    kept = "if ARGV[1] == '0' then redis.call('HDEL', KEYS[1], 'c', 'v', 'w') end return 1"
-    lua(store, "set_ttl", ("return 1", kept))
+def context_is_lost_when_a_ttl_is_given(store: Any) -> None:
+    """`set_ttl` writes the session anew, and forgets its context."""
+    lua(store, "set_ttl", ("return 1", "redis.call('HDEL', KEYS[1], 'c', 'v', 'w') return 1"))
 
 
 @mutant(
@@ -203,7 +202,7 @@ def context_is_lost_when_the_ttl_is_taken_off(store: Any) -> None:
     "E5",
     "con-6",
     "test_store_used_from_two_event_loops",
-    says="Event loop is closed",
+    says="raised RuntimeError",
 )
 def connections_belong_to_the_first_event_loop(store: Any) -> None:
     """The pool is made once: its connections are those of an event loop that has ended."""

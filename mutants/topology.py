@@ -71,7 +71,17 @@ def lock_is_in_another_slot(store: Any) -> None:
     store._plans.commands.lock_key = lambda session_id: b"lock:" + session_id.encode()
 
 
-def _stays(store: Any) -> None:
+def unchecked(store: Any) -> None:
+    """Take a replica's answer without a look at how far it is."""
+
+    def answered(_: Any, answers: Any) -> Any:
+        return None if isinstance(answers[1], psycopg.Error) else answers[1]
+
+    store._replicas.answered = answered
+
+
+def stays(store: Any) -> None:
+    """Ask the Sentinels once, and then go where they said for ever."""
     route, found = store._route, list[Node]()
     if not isinstance(route, SentinelRoute):
         return
@@ -95,7 +105,7 @@ def _stays(store: Any) -> None:
 )
 def primary_is_asked_for_once(store: Any) -> None:
     """The Sentinels are asked at the start only: after a failover every call goes to the dead."""
-    _stays(store)
+    stays(store)
 
 
 @mutant(
@@ -109,7 +119,7 @@ def primary_is_asked_for_once(store: Any) -> None:
 )
 def refusing_primary_is_kept(store: Any) -> None:
     """A primary that answers is kept, though it refuses every write and another is in charge."""
-    _stays(store)
+    stays(store)
 
 
 @mutant(
@@ -122,11 +132,7 @@ def refusing_primary_is_kept(store: Any) -> None:
 )
 def reads_go_to_any_replica(store: Any) -> None:
     """Reads go to a replica, however far it is behind: the newest message is missing."""
-
-    def answered(_: Any, answers: Any) -> Any:
-        return None if isinstance(answers[1], psycopg.Error) else answers[1]
-
-    store._replicas.answered = answered
+    unchecked(store)
 
 
 @mutant(

@@ -10,6 +10,7 @@ from typing import Any
 
 from mutants import mutant
 from mutants._surgery import Method, lua, plan, sql
+from stores.interface import Message
 from stores.postgres import AsyncPostgresStore, PostgresStore
 from stores.redis import AsyncRedisStore, RedisStore
 
@@ -174,3 +175,26 @@ def floats_keep_fourteen_digits(store: Any) -> None:
             context, lambda one: float(f"{one:.14g}") if type(one) is float else one
         ),
     )
+
+
+@mutant(
+    PostgresStore,
+    "A3",
+    "val-2",
+    "test_messages_of_other_types_are_refused",
+    says="DID NOT RAISE",
+)
+def fields_of_a_message_become_text(store: Any) -> None:
+    """`str()` around role and content: None is stored as 'None'."""
+
+    def make(append: Method) -> Method:
+        def text(session_id: str, messages: Any, fence: Any) -> Any:
+            as_text = [
+                Message(str(m.role), str(m.content), m.id, m.metadata, m.created_at)
+                for m in messages
+            ]
+            return append(session_id, as_text, fence)
+
+        return text
+
+    plan(store, "append_messages", make)

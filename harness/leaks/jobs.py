@@ -18,6 +18,8 @@ from mutants import Mutant
 
 PARALLEL = 2
 LONGEST_SECONDS = 240
+LEFT_OPEN = "ignore::pytest.PytestUnraisableExceptionWarning"
+"""Mutants leave sockets and loops open, for which some later contract would be blamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,18 @@ def run(job: Job, reports: Path, options: Sequence[str]) -> Ran:
     began, folder = time.monotonic(), reports / job.name
     names = ",".join(one.name for one in job.mutants)
     command = [
-        *(sys.executable, "-m", "pytest", "-q", "--cell", job.cell, "--mutants", names),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-W",
+            LEFT_OPEN,
+            "--cell",
+            job.cell,
+            "--mutants",
+            names,
+        ),
         *("--controls", job.controls, "--reports", str(folder), *options, *files_of(job.mutants)),
     ]
     try:

@@ -20,7 +20,7 @@ KEPT = ROOT / "docs" / "leaks"
 BEGIN, END = "<!-- leaks: begin -->", "<!-- leaks: end -->"
 ABOUT = {
     "mock": "a dict behind `unittest.mock`",
-    "fast": "fakeredis",
+    "fast": "fakeredis, which has no Postgres",
     "smoke": "one real server of each image",
     "pairwise": "every two settings meet in one cell",
     "matrix": "all cells",
@@ -105,7 +105,7 @@ def page(found: Sequence[Row], made: Ledger, mutants: Mapping[str, Mutant]) -> s
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{one.name}` ({one.adapter.__name__}) | {one.bug.replace('|', '/')} "
+        f"| `{one.name}` ({one.control}) | {one.bug.replace('|', '/')} "
         f"| {one.source} | {one.rule} `{one.test}` |"
         for one in mutants.values()
     ]

@@ -73,7 +73,7 @@ def missing(mutant: Mutant) -> str | None:
 
 def _of_mutant(phases: list[_Phase], mutant: Mutant) -> tuple[str, str]:
     failed = [one for one in phases if one.outcome == "failed"]
-    if any(mutant.says in one.said for one in failed):
+    if any(part in one.said for one in failed for part in mutant.says.split("|")):
         return "caught", ""
     if failed:
         said = " ".join(failed[0].said.split())
@@ -125,12 +125,15 @@ def _skip(longrepr: Any) -> str:
 def _said(longrepr: Any) -> str:
     """Return what a failure says: its messages, and not the source that is shown with them."""
     if not isinstance(longrepr, dict):
-        return str(longrepr)
+        return "\n".join(_messages(str(longrepr).splitlines()) or [str(longrepr)])
     crash = longrepr.get("reprcrash") or {}
     lines = [
         line
         for entry in (longrepr.get("reprtraceback") or {}).get("reprentries", [])
         for line in (entry.get("data") or {}).get("lines", [])
-        if line.startswith("E") or "  | " in line
     ]
-    return "\n".join([str(crash.get("message", "")), *lines])
+    return "\n".join([str(crash.get("message", "")), *_messages(lines)])
+
+
+def _messages(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("E ") or "  | " in line]

@@ -40,7 +40,7 @@ STORES = _Stores()
 
 def mocked(adapter: type[MemoryStore | AsyncMemoryStore], options: dict[str, Any]) -> Any:
     """Open an adapter, and put a mock in the place of what talks to its server."""
-    backend = adapter.__module__.split(".")[1]
+    backend = "redis" if issubclass(adapter, RedisStore | AsyncRedisStore) else "postgres"
     make: Any = adapter
     store = make.from_url(NOWHERE[backend], **options)
     memory = Memory(options["namespace"])
