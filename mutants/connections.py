@@ -158,7 +158,7 @@ def scripts_are_taken_to_be_loaded(store: Any) -> None:
     RedisStore,
     "class: EVALSHA without EVAL",
     "net-5",
-    "test_the_call_after_a_restart_works",
+    "test_the_next_call_after_a_restart_works",
     says="No matching script",
     alone=True,
 )

@@ -98,7 +98,7 @@ def stays(store: Any) -> None:
     RedisStore,
     "B3",
     "top-1",
-    "test_the_call_after_a_failover_works",
+    "test_the_next_call_after_a_failover_works",
     says="no connection (",
     alone=True,
     topology="sentinel",
