@@ -11,6 +11,7 @@ import pytest
 
 import mutants
 from harness.docs import ROOT, contracts
+from harness.leaks.generic import BACKEND, STORE, generic_mutants, own_row
 from harness.leaks.jobs import Job, Ran, jobs_of
 from harness.leaks.lanes import choose
 from harness.leaks.ledger import verdict_of
@@ -19,6 +20,7 @@ from harness.leaks.table import rate, rows
 from harness.leaks.verdicts import verdicts
 from harness.matrix import load
 from harness.report.outcome import RESULTS
+from harness.tables import MatrixError
 
 KNOWN = mutants.load()
 ONE = KNOWN["save_drops_the_ttl"]
@@ -82,6 +84,8 @@ def test_mutants_that_share_an_event_run_alone() -> None:
     jobs = jobs_of([(ONE, "a"), (alone, "a")])
     found = {(job.controls, *(one.name for one in job.mutants)) for job in jobs}
     assert found == {("with", ONE.name), ("only", alone.name), ("without", alone.name)}
+    together = jobs_of([(alone, "a"), (KNOWN["health_check_remembers_the_failure"], "a")], {"a"})
+    assert [len(job.mutants) for job in together] == [2, 2]
 
 
 def test_every_mutant_is_pinned_to_a_contract_that_exists() -> None:
@@ -106,6 +110,24 @@ def test_every_incident_and_every_rule_has_a_mutant() -> None:
     assert {*INCIDENTS} <= {one.source for one in KNOWN.values()}
     rules = {one.rule for one in contracts(ROOT / "contract_tests")}
     assert rules - OF_SERVERS == {one.rule for one in KNOWN.values()}
+
+
+def test_a_users_own_store_can_be_given_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its factory or its name in matrix.toml; each bug is pinned to a contract that exists."""
+    monkeypatch.setenv(STORE, "my_agent.memory:MyStore.from_url")
+    monkeypatch.setenv(BACKEND, "postgres")
+    row = own_row(load())
+    assert row
+    assert (row.name, row.backend) == ("MyStore.from_url", "postgres")
+    there = {(c.rule, c.place.partition("::")[2]) for c in contracts(ROOT / "contract_tests")}
+    assert {(one.rule, one.test) for one in generic_mutants(row).values()} <= there
+    monkeypatch.setenv(STORE, "RedisStore")
+    named = own_row(load())
+    assert named
+    assert named.factory == "stores.redis:RedisStore.from_url"
+    monkeypatch.setenv(STORE, "nowhere")
+    with pytest.raises(MatrixError, match=r"package\.module:callable"):
+        own_row(load())
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     lanes = options.lane or list(LANES)
     cells = choose(chosen, lanes, matrix)
-    jobs = jobs_of(
-        (one, cell.id) for one in chosen for lane in lanes for cell in cells[one.name, lane]
-    )
+    pairs = [(one, cell) for one in chosen for lane in lanes for cell in cells[one.name, lane]]
+    fakes = {cell.id for _, cell in pairs if cell.image.fake}
+    jobs = jobs_of([(one, cell.id) for one, cell in pairs], fakes)
     began = time.monotonic()
     print(f"{len(chosen)} mutants with a bug each, {len(jobs)} jobs", flush=True)
     found = verdicts(run_all(jobs, Path(options.reports) / PLACE, _for_pytest(options), _tell))
@@ -79,6 +79,7 @@ def _own_store(options: argparse.Namespace) -> int:
 def _keep(options: argparse.Namespace, table: list[Row], made: Ledger) -> None:
     """Write the reports; of a whole run, show what changed and write the pages anew."""
     folder = Path(options.reports)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "leaks.json").write_text(leaks_text(table), encoding="utf-8")
     (folder / "ledger.json").write_text(text(made), encoding="utf-8")
     if options.lane or options.mutant or options.k:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Job:
     @property
     def name(self) -> str:
         """A folder's name."""
-        if self.controls == "without":
+        if self.controls == "without" and len(self.mutants) == 1:
             return f"{self.cell}-{self.mutants[0].name}"
         return f"{self.cell}-{self.controls}"
 
@@ -48,8 +48,11 @@ class Ran:
     printed: str
 
 
-def jobs_of(pairs: Iterable[tuple[Mutant, str]]) -> list[Job]:
-    """Return the jobs for mutants and their cells, the longest first."""
+def jobs_of(pairs: Iterable[tuple[Mutant, str]], fakes: Container[str] = ()) -> list[Job]:
+    """Return the jobs for mutants and their cells, the longest first.
+
+    In cells that only imitate a server no event happens: there nobody needs to be alone.
+    """
     cells: dict[str, dict[str, Mutant]] = {}
     for mutant, cell in pairs:
         cells.setdefault(cell, {})[mutant.name] = mutant
@@ -59,7 +62,8 @@ def jobs_of(pairs: Iterable[tuple[Mutant, str]]) -> list[Job]:
         alone = tuple(one for one in found.values() if one.alone)
         jobs += [Job(cell, common, "with")] if common else []
         jobs += [Job(cell, alone, "only")] if alone else []
-        jobs += [Job(cell, (one,), "without") for one in alone]
+        apart = [alone] if cell in fakes else [(one,) for one in alone]
+        jobs += [Job(cell, some, "without") for some in apart if some]
     return sorted(jobs, key=lambda job: -len(job.mutants))
 
 
