@@ -192,7 +192,7 @@ def second_release_loses_the_lease(store: Any) -> None:
     "class: replies left on the connection",
     "net-4",
     SLOW,
-    says="and the next call gets another's reply",
+    says="and the next call gets another's reply|, and after it",
 )
 def late_reply_answers_the_next_call(store: Any) -> None:
     """After a timeout the connection is used again: the late reply answers another's call."""

@@ -234,6 +234,7 @@ def child_talks_on_its_parents_socket(store: Any) -> None:
         return ask()
 
     pool.ask = as_if_here
+    pool.idle = lambda: pool._idle.pop() if pool._idle else None
 
 
 @mutant(
