@@ -191,11 +191,10 @@ def each_life_counts_versions_from_one(store: Any) -> None:
     "D1",
     "ttl-5",
     "test_a_lifetime_goes_on_while_the_server_is_down",
-    says="s too late",
+    says="left of sessions, of which one has run out|s too late",
     alone=True,
+    persistence="aof_always",
 )
-def lifetimes_start_anew_with_the_program(store: Any) -> None:
-    """A warm-up at each start of the program writes every session anew, and with it its TTL."""
-    for session_id in store.iter_sessions():
-        if store.get_ttl(session_id) is not None:
-            store.set_ttl(session_id, 1000)
+def given_ttl_waits_for_the_next_write(store: Any) -> None:
+    """A TTL that a session is given is noted, and begins to run with the next write."""
+    lua(store, "set_ttl", ("slide(KEYS[1], ARGV[1])\nreturn", "return"))
