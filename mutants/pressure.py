@@ -9,7 +9,7 @@ from typing import Any
 from mutants import mutant
 from mutants._surgery import Method, lua, plan
 from mutants.outages import as_if_stored
-from stores.errors import OutcomeUnknown, StoreFull, StoreUnavailable
+from stores.errors import LockNotAcquired, OutcomeUnknown, StoreFull, StoreUnavailable
 from stores.postgres import AsyncPostgresStore, PostgresStore
 from stores.redis import AsyncRedisStore, RedisStore
 
@@ -205,3 +205,58 @@ def writes_to_a_full_disk_are_acknowledged(store: Any) -> None:
 def repeats_are_stored_again(store: Any) -> None:
     """Which ids are stored is not looked up: after a crash, what is sent again is there twice."""
     lua(store, "append", ("if position then", "if false then"))
+
+
+def _held_here_first(store: Any) -> None:
+    """Note a lock in the client first, and take it from the server then."""
+    held: set[str] = set()
+
+    def acquiring(acquire: Method) -> Method:
+        def two_steps(session_id: str, *args: Any) -> Generator[Any, Any, int]:
+            if session_id in held:
+                raise LockNotAcquired("this client holds the lock")
+            held.add(session_id)
+            try:
+                token: int = yield from acquire(session_id, *args)
+            except LockNotAcquired:
+                held.discard(session_id)
+                raise
+            return token
+
+        return two_steps
+
+    def releasing(release: Method) -> Method:
+        def both(session_id: str, *args: Any) -> Any:
+            held.discard(session_id)
+            return release(session_id, *args)
+
+        return both
+
+    plan(store, "acquire", acquiring)
+    plan(store, "release", releasing)
+
+
+@mutant(
+    RedisStore,
+    "class: locks that are half taken",
+    "srv-3",
+    "test_a_lock_is_refused_and_not_half_held",
+    says="somebody holds it",
+    alone=True,
+)
+def refused_lock_is_held_by_the_client(store: Any) -> None:
+    """A lock is noted in the client before the server is asked, and stays so when it refuses."""
+    _held_here_first(store)
+
+
+@mutant(
+    PostgresStore,
+    "class: locks that are half taken",
+    "srv-3",
+    "test_with_a_full_disk_no_lock_is_half_held",
+    says="somebody holds it",
+    alone=True,
+)
+def lock_without_room_is_held_by_the_client(store: Any) -> None:
+    """The same, where the disk had no room for the lock."""
+    _held_here_first(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from stores.errors import LockNotAcquired, StoreUnavailable
 from stores.postgres import AsyncPostgresStore, PostgresStore
 from stores.postgres.failures import failed, not_sent
 from stores.redis import AsyncRedisStore, RedisStore
-from stores.redis.routing import Hop, Journey
+from stores.redis.routing import Hop, Journey, Node, SentinelRoute
 
 
 @mutant(
@@ -193,3 +194,31 @@ def refused_lock_is_said_to_be_held(store: Any) -> None:
         return held
 
     plan(store, "acquire", make)
+
+
+@mutant(
+    RedisStore,
+    "B3",
+    "top-3",
+    "test_who_only_reads_leaves_the_old_primary_too",
+    says="At index 0 diff",
+    alone=True,
+    topology="sentinel",
+)
+def reads_stay_with_the_old_primary(store: Any) -> None:
+    """Writes find the new primary, and reads go on at the old one, which is a replica now."""
+    route, found = store._route, list[Node]()
+    if not isinstance(route, SentinelRoute):
+        return
+    carry = route.carry
+    settings = replace(store._servers.settings, replicas=True)
+    store._servers = replace(store._servers, settings=settings)
+
+    def once(call: Any, deadline: float) -> Journey[Any]:
+        if not call.reads or call.lists:
+            return (yield from carry(call, deadline))
+        if not found:
+            found.append((yield from route._find(deadline)))
+        return (yield Hop(call, deadline, found[0]))
+
+    wrap(route, "carry", lambda _: once)
