@@ -17,7 +17,7 @@ from harness.docs import ROOT, contracts
 from mutants import Mutant
 
 PARALLEL = 2
-LONGEST_SECONDS = 240
+LONGEST_SECONDS = 900
 LEFT_OPEN = "ignore::pytest.PytestUnraisableExceptionWarning"
 """Mutants leave sockets and loops open, for which some later contract would be blamed."""
 
