@@ -19,6 +19,7 @@ from harness.leaks.table import Row, lines, rate, rows
 from harness.leaks.verdicts import verdicts
 from harness.matrix import load
 from harness.opening import load_factory
+from harness.orphans import end_with_parent
 from harness.tables import MatrixError, listed
 from mutants import Mutant
 
@@ -28,6 +29,7 @@ PLACE = Path("leaks")
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if the matrix lane leaks nothing and no unmutated adapter fails, else 1."""
     options = _options(arguments)
+    end_with_parent()
     if options.check:
         told = faults(mutants.load())
         print("\n".join([*told, "run `nox -s leaks`"] if told else []), end="")

@@ -5,6 +5,7 @@ What is common to all lanes runs once: a cell that serves three lanes is one job
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.docs import ROOT, contracts
+from harness.orphans import PARENT_VARIABLE
 from mutants import Mutant
 
 PARALLEL = 2
@@ -114,6 +116,7 @@ def run(job: Job, reports: Path, options: Sequence[str]) -> Ran:
         done = subprocess.run(
             command,
             cwd=ROOT,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,6 +14,8 @@ from harness.report.results import NOT_APPLICABLE
 from mutants import Mutant
 
 SHOWN = 160
+SAID = 600
+"""Characters at the end of what a job printed, where it did not get to its contracts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def verdicts(ran: Iterable[Ran]) -> list[Verdict]:
 def _of_job(ran: Ran) -> Iterator[Verdict]:
     phases = list(_phases(ran))
     found = read_outcome(ran.folder)
-    failed = "" if found.outcome in {"done", "not run"} else ran.printed[-600:]
+    failed = "" if found.outcome == "done" else " ".join(ran.printed[-SAID:].split())
     stopped = f"{found.outcome}: {found.reason} {failed}".strip()
     for mutant in ran.job.mutants:
         controls = [mutant.control] if ran.job.controls != "without" else []
