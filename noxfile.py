@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parent
 PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
 """One environment for every session: a cell costs no installation."""
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-WORDS, OPTIONS = sys.argv[1:CUT], parse(sys.argv[CUT + 1 :])
+WORDS = sys.argv[1:CUT]
+OPTIONS = parse([] if "leaks" in WORDS else sys.argv[CUT + 1 :])  # leaks has options of its own
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
@@ -117,6 +118,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["env"])
+def leaks(session: nox.Session) -> None:
+    """Run stores with known bugs: tell which of them each lane would let through."""
+    session.run(PYTHON, "-m", "harness.leaks", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"])
 def lint(session: nox.Session) -> None:
     """Check format, style, types, and that the generated docs are up to date."""
     for command in (
@@ -124,6 +131,7 @@ def lint(session: nox.Session) -> None:
         ["ruff", "check", "--quiet", "."],
         ["mypy", "--no-error-summary"],
         ["harness.docs", "--check"],
+        ["harness.leaks", "--check"],
     ):
         session.run(PYTHON, "-m", *command, external=True)
 

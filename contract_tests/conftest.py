@@ -8,6 +8,7 @@ pytest_plugins = [
     "contract_tests.fix_cell",
     "contract_tests.fix_stores",
     "contract_tests.fix_changes",
+    "contract_tests.fix_mutants",
     "contract_tests.fix_faults",
     "contract_tests.fix_states",
     "contract_tests.fix_replicas",

@@ -56,6 +56,7 @@ def test_concurrent_appends_and_reads_have_one_order(
 
 
 @contract("con-2")
+@needs("processes")
 def test_processes_that_append_at_once_have_one_order(
     store: MemoryStore,
     opening: Opening,
@@ -78,6 +79,7 @@ def test_processes_that_append_at_once_have_one_order(
 
 
 @contract("con-3")
+@needs("processes")
 def test_first_use_from_many_processes_at_once(
     opening: Opening,
     open_store: OpenStore,

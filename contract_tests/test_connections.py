@@ -28,6 +28,8 @@ pytestmark = needs("network")
 LOGIN = 4
 """Of how many short timeouts the timeout of logins is: a connect takes a quarter, TLS too."""
 CONNECTIONS = 2
+THREADS = 3 * CONNECTIONS
+"""Of each store: a pool without a limit opens a connection for each."""
 OPERATIONS, FAILURES = 300, 50
 
 
@@ -124,10 +126,10 @@ def test_neither_use_nor_failures_nor_closing_leak_connections(
 
     def use(store: MemoryStore) -> Exception | None:
         """Make so many calls, or as many as work."""
-        used = (answer(store.ping) for _ in range(OPERATIONS // CONNECTIONS // len(stores)))
+        used = (answer(store.ping) for _ in range(OPERATIONS // THREADS // len(stores)))
         return next((outcome.error for outcome in used if outcome.error), None)
 
-    errors = together([partial(use, store) for store in stores for _ in range(CONNECTIONS)])
+    errors = together([partial(use, store) for store in stores for _ in range(THREADS)])
     assert not any(errors), f"after connections that were reset: {errors}"
     most = CONNECTIONS * len(stores)
     assert eventually(lambda: more() <= most), "more than max_connections"

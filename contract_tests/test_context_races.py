@@ -69,6 +69,7 @@ def test_updates_of_disjoint_keys_are_all_kept(store: MemoryStore, open_store: O
 
 
 @contract("ctx-3")
+@needs("processes")
 def test_updates_of_processes_are_all_kept(
     store: MemoryStore, opening: Opening, worker_processes: ProcessPoolExecutor
 ) -> None:

@@ -147,14 +147,15 @@ def value_error(call: Callable[[], object]) -> bool:
 def test_a_ttl_keeps_its_milliseconds(open_store: OpenStore, inspector: Inspector) -> None:
     """Floats and timedeltas keep their milliseconds, and None is for ever.
 
-    Look for TTLs cut to whole seconds, which makes 0.25 s into none or a whole one.
+    Look for TTLs cut to whole seconds, which makes 0.75 s into none or a whole one.
     """
     day = timedelta(days=1, milliseconds=1)
     for ttl, other, seconds, other_seconds in (
-        (1000.25, day, 1000.25, 86400.001),
+        (1000.75, day, 1000.75, 86400.001),
         (day, 2000.75, 86400.001, 2000.75),
     ):
         store = open_store(ttl=ttl)
+        store.load_context(SESSION)  # connects: a lifetime is known as well as its start
         written = Span.of(partial(store.append_message, SESSION, Message("user", "hi")))
         assert_lives(inspector, SESSION, seconds, written)
         given = Span.of(partial(store.set_ttl, SESSION, other))

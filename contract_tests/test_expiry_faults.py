@@ -113,6 +113,7 @@ def test_writers_go_on_during_a_sweep(
     Look for a sweeper that chooses expired sessions first, and deletes them later by their id.
     """
     store = open_store(ttl=60)
+    assert store.load_session("the first call makes what tables it needs") is None
     expired = [f"expired {number}" for number in range(10 * MANY)]
     began: list[str] = []
     slowest = 0.0
@@ -144,11 +145,12 @@ def test_a_dead_sweeper_changes_no_answer(
 
     Look for calls that count on expired sessions being deleted.
     """
-    store = open_store(ttl=0.010)
+    store = open_store()
     with sweeping.dead():
         for session_id in ("read", "deleted", "begun anew"):
             store.append_messages(session_id, turn("old", 1, 2))
             store.save_context(session_id, {"old": True})
+            store.set_ttl(session_id, 0.010)
         time.sleep(0.012)
         assert inspector.present("read"), (
             "something deleted it, so that this contract shows nothing"

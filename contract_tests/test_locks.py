@@ -101,6 +101,7 @@ def test_one_holder_among_threads(
 
 
 @contract("lock-1")
+@needs("processes")
 @needs("context")
 def test_one_holder_among_processes(
     store: MemoryStore,

@@ -55,6 +55,7 @@ def test_store_used_from_two_event_loops(opening: Opening) -> None:
 
 
 @contract("con-6")
+@needs("processes")
 def test_store_used_after_a_fork(opening: Opening, worker_processes: ProcessPoolExecutor) -> None:
     """A store that parent and child use after a fork works or refuses, and mixes up no replies.
 

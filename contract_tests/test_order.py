@@ -14,6 +14,7 @@ import pytest
 from contract_tests.fix_stores import OpenStore
 from harness.contracts import contract, needs
 from harness.inspectors import Inspector
+from harness.polling import eventually
 from harness.sameness import message_difference
 from stores.interface import MemoryStore, Message, StoredMessage
 
@@ -96,7 +97,10 @@ def test_a_late_commit_never_appears_before_a_message_already_read(
     )
     seen: list[list[StoredMessage]] = []
     with inspector.uncommitted_append(SESSION, slow):
+        before = inspector.open_transactions()
         later.start()
+        begun = eventually(lambda: written or inspector.open_transactions() > before, within=5)
+        assert begun, "the later append did not begin"
         # Time enough for a later append to be acknowledged, if nothing holds it up.
         end = time.monotonic() + 0.05
         while time.monotonic() < end and len(seen) < 50:

@@ -356,7 +356,7 @@ def _named(known: Mapping[str, Named], kind: str, name: str) -> Named:
 STANDALONE = "standalone"
 LANES = ("fast", "smoke", "matrix")
 """The lanes that the noxfile has sessions for; there may be more."""
-BACKENDS = ("redis", "postgres")
+BACKENDS = ("redis", "postgres", "mock")
 FEATURES = ("history", "context", "sessions", "ttl", "lock")
 CAPABILITIES = {
     "tasks": "the store is awaited, on an event loop, by tasks that may be cancelled",
@@ -376,6 +376,7 @@ CAPABILITIES = {
     "monitor": "the server tells which commands it ran",
     "work_counters": "the server counts what a call makes it touch",
     "bulk": "ten thousand messages or a thousand sessions cost milliseconds",
+    "processes": "stores of several processes meet on one server",
     "crowds": "the server serves dozens of clients at once, at a pace of its own",
     "failover": "another server takes over where the one that takes writes is gone",
     "split_brain": "a server can be cut off from its group while clients still reach it",

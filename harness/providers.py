@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from harness.backends import Backend
 from harness.matrix import STANDALONE, Cell
 from harness.servers import Copyable, NotRunError, Server, directories
@@ -17,6 +19,10 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
     Where the row has a topology, it is a `harness.servers.topology.Topology`.
     """
     directories.sweep()
+    if cell.backend == "mock":
+        from harness.mocked.server import MockServer  # noqa: PLC0415 - the mock lane's only
+
+        return cast(Server, MockServer())
     if cell.image.fake:
         from harness.servers.fake import FakeServer  # noqa: PLC0415 - the fast lane's only
 

@@ -6,9 +6,21 @@ sees one of these, chained from the driver's own exception (``__cause__``).
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class StoreError(Exception):
-    """Base of every error that a store raises on purpose."""
+    """Base of every error that a store raises on purpose. Can be sent to other processes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[StoreError], args: tuple[Any, ...], state: dict[str, Any]) -> StoreError:
+    """Make an error again as it was: calling its class would need what its text was made of."""
+    error: StoreError = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class StoreUnavailable(StoreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from harness.faults.states import States
 from harness.inspectors import Inspector
@@ -114,6 +114,10 @@ def backend(name: str) -> Backend:
         from harness.backends.redis import RedisBackend  # noqa: PLC0415 - only the driver needed
 
         return RedisBackend()
+    if name == "mock":
+        from harness.mocked.server import MockBackend  # noqa: PLC0415 - no driver at all
+
+        return cast(Backend, MockBackend())
     from harness.backends.postgres import PostgresBackend  # noqa: PLC0415
 
     return PostgresBackend()

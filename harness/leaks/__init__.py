@@ -1,0 +1,1 @@
+"""What a lane does not see: mutants that stay green in it."""
