@@ -83,9 +83,8 @@ class RedisCluster(Group):
 
         replica = next(node for node in self._nodes() if node.primary_id == old.id)
         self._members.kill([self._at(old)])
-        # An operator who knows that it is gone need not wait until the others believe it, nor for
-        # their votes: they cast one in twice the node timeout.
-        command(self._at(replica), "FAILOVER", "TAKEOVER")
+        # An operator who knows that it is gone need not wait until the others believe it.
+        command(self._at(replica), "FAILOVER", "FORCE")
         self._wait(fault)
 
     def heal(self) -> None:
