@@ -26,6 +26,8 @@ def ledger(found: Iterable[Verdict], mutants: Mapping[str, Mutant], matrix: Matr
     for one in sorted(found, key=lambda verdict: (verdict.rule, verdict.test, verdict.store)):
         image = matrix.cell(one.cell).image.name
         place = made.setdefault(f"{one.rule} {one.test}", {}).setdefault(image, {})
+        if one.outcome == "not run":
+            continue
         said = one.outcome if one.outcome != "not applicable" else f"{one.outcome}: {one.reason}"
         mixed = place.get(one.store, said) != said
         place[one.store] = "caught in some cells" if mixed and one.store in mutants else said

@@ -93,10 +93,10 @@ def _of_control(phases: list[_Phase], _: Mutant) -> tuple[str, str]:
 def _not_failed(phases: list[_Phase], green: str, why: str) -> tuple[str, str]:
     if any(not one.skipped for one in phases):
         return green, why
-    reason = phases[0].skipped
-    if reason.startswith(NOT_APPLICABLE):
-        return "not applicable", reason.removeprefix(NOT_APPLICABLE)
-    return "not run", reason
+    skipped = [one.skipped for one in phases]
+    why = "; or ".join(dict.fromkeys(one.removeprefix(NOT_APPLICABLE) for one in skipped))
+    applies = any(not one.startswith(NOT_APPLICABLE) for one in skipped)
+    return "not run" if applies else "not applicable", why
 
 
 def _phases(ran: Ran) -> Iterator[_Phase]:

@@ -44,6 +44,10 @@ class MockBackend:
         """Return raw access to a namespace."""
         return MockInspector(namespace)
 
+    def state_names(self, topology: str) -> tuple[str, ...]:
+        """Return one name, under which contracts of states say what they would need."""
+        return ("none",)
+
     def close(self) -> None:
         """Do nothing."""
 
