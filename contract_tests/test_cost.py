@@ -53,7 +53,7 @@ def test_a_long_history_costs_no_more(
     assert short >= 5, f"the server counted {short}: too little to judge"
     # A sweeper and the server's own upkeep can only add to a count: of some, the least is true.
     long = [touched(LONG)]
-    # Twice, because a tree of 100 000 rows is a page or two deeper than one of 10.
-    while min(long) > 2 * short and len(long) < TRIES:
+    # Thrice, because a tree of 100 000 rows is a page or two deeper than one of 10, in each table.
+    while min(long) > 3 * short and len(long) < TRIES:
         long.append(touched(LONG))
-    assert min(long) <= 2 * short, f"touched {short} of {SHORT} messages, and {long} of {LONG}"
+    assert min(long) <= 3 * short, f"touched {short} of {SHORT} messages, and {long} of {LONG}"
