@@ -19,7 +19,9 @@ from harness.servers.topology import Topology, primary_url
 
 SHORT = 0.2
 """Seconds: a hundred times what a call takes. Silence costs a contract as much."""
-FIRST_CALLS = 30
+FIRST_CALLS = 20
+LONGEST_SHORT = 0.8
+"""Seconds: contracts wait for many times that."""
 
 
 class Proxied(NamedTuple):
@@ -59,7 +61,8 @@ def proxied(new_proxied: Callable[[], Proxied]) -> Proxied:
 @pytest.fixture
 def timeout(open_store: OpenStore) -> float:
     """A timeout in seconds: short, but many times what a first call takes on this machine now."""
-    return max(SHORT, FIRST_CALLS * min(_seconds(open_store().ping) for _ in range(2)))
+    first_call = min(_seconds(open_store().ping) for _ in range(2))
+    return min(LONGEST_SHORT, max(SHORT, FIRST_CALLS * first_call))
 
 
 def _seconds(call: Callable[[], object]) -> float:

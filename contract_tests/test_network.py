@@ -31,7 +31,7 @@ TIMES: Mapping[Then, float] = {"reset": 10, "silence": 1}
 
 After a reset there must be another try; silence lasts as long as the timeout.
 """
-LEASES: Mapping[Then, float] = {"reset": 25, "silence": 4}
+LEASES: Mapping[Then, float] = {"reset": 12, "silence": 4}
 """Of how many short timeouts a lease is: so long that a lock taken unawares is seen."""
 
 
