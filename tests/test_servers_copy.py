@@ -94,7 +94,7 @@ def test_a_copy_that_refuses_its_data_says_so(servers: Servers) -> None:
     cell = MATRIX.cell("redis6_rdb_noeviction")
     first = servers.new(cell, backend("redis"))
     first.stop()
-    disk: Disk = first._disk  # type: ignore[attr-defined] # of both providers' servers
+    disk: Disk = first.disk  # type: ignore[attr-defined] # of both providers' servers
     (disk.mount_point / "dump.rdb").write_bytes(b"REDIS9999garbage")
     copy = first.copy(cell)
     with pytest.raises(ExitedError) as caught:
