@@ -76,8 +76,11 @@ def traces_of(project: Project, client: Any) -> Traces:
 
 
 def _listening(process: psutil.Process) -> set[int]:
-    """Return the ports on which a process listens."""
-    connections = process.net_connections("tcp")
+    """Return the ports on which a process listens; none if it has just ended."""
+    try:
+        connections = process.net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return set()
     return {one.laddr.port for one in connections if one.status == "LISTEN" and one.laddr}
 
 
