@@ -17,7 +17,7 @@ def contract(rule: str) -> pytest.MarkDecorator:
 def needs(*capabilities: str) -> pytest.MarkDecorator:
     """Mark what a contract needs; without it the contract is not applicable, with the reason.
 
-    A capability of a cell (`harness.matrix.CAPABILITIES`) or a feature of a store
+    A capability of a cell (`harness.capabilities.CAPABILITIES`) or a feature of a store
     (`stores.interface.FEATURES`).
     """
     return pytest.mark.needs(*capabilities)

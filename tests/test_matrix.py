@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.matrix import PATH, PROMISED, STANDALONE, Cell, load
+from harness.capabilities import PROMISED
+from harness.matrix import PATH, STANDALONE, Cell, load
 from harness.promises import EVENTS
 
 GOOD = (Path(__file__).parent / "matrices" / "good.toml").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from harness.backends.programs import find_program, found_versions, write_secret
 from harness.faults.states import States
 from harness.faults.states.postgres import STATES, PostgresStates
 from harness.inspectors import Inspector
-from harness.inspectors.postgres import Line, PostgresInspector
+from harness.inspectors.postgres import READ_COMMITTED, Line, PostgresInspector
 from stores.postgres.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ class PostgresBackend:
 
     def check(self, url: str) -> None:
         try:
-            # A standby refuses to be serializable, whatever it was told.
-            plain = r"-c default_transaction_isolation=read\ committed"
-            with psycopg.connect(url, connect_timeout=10, options=plain) as connection:
+            with psycopg.connect(url, connect_timeout=10, options=READ_COMMITTED) as connection:
                 connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             raise NotReadyError(str(error)) from error

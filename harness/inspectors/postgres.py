@@ -32,6 +32,13 @@ ENSURE = (
 )
 
 
+READ_COMMITTED = r"-c default_transaction_isolation=read\ committed"
+"""Options of connections that are the harness's own, whatever the row's isolation is.
+
+A standby refuses to be serializable, too.
+"""
+
+
 class Line:
     """A connection, of any threads, that is made anew where the server closed it."""
 
@@ -48,7 +55,7 @@ class Line:
                     self._url,
                     autocommit=True,
                     connect_timeout=30,
-                    options=r"-c default_transaction_isolation=read\ committed",
+                    options=READ_COMMITTED,
                 )
             return self._connection
 

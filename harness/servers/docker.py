@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -79,7 +80,7 @@ class DockerServer:
         place: Place | None = None,
         origin: DockerServer | None = None,
     ) -> None:
-        """Make a server of a cell; given a place, it is there in the network of this machine.
+        """Make a server of a cell, at a place of its own choice unless it is given one.
 
         Given an origin, it starts with a copy of that server's data.
         """
@@ -274,11 +275,8 @@ def daemon_fault() -> str | None:
         if where.startswith("unix://"):  # docker leaves a socket open that cannot connect
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(where.removeprefix("unix://"))
-        client = docker.from_env(timeout=5)
-        try:
+        with closing(docker.from_env(timeout=5)) as client:
             client.ping()
-        finally:
-            client.close()
     except (OSError, *FAULTS) as error:
         return f"{where}: {_cause(error)}"
     return None
@@ -293,13 +291,10 @@ def host_network_fault() -> str | None:
     said = "members of a group share the network of Docker's host, "
     if sys.platform != "linux":
         return f"{said}which is ours on Linux only"
-    if not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+    if not _engine_is_here():
         return f"{said}which is another machine"
-    client = docker.from_env()
-    try:
+    with closing(docker.from_env()) as client:
         about = client.info()
-    finally:
-        client.close()
     if about["Name"] != socket.gethostname():  # a virtual machine's, or around our container
         return f"{said}which is {about['Name']}, not {socket.gethostname()}"
     if any("rootless" in option for option in about["SecurityOptions"]):
@@ -309,30 +304,24 @@ def host_network_fault() -> str | None:
 
 def sweep() -> list[str]:
     """Remove containers, with their volumes, whose owner is gone; return their names."""
-    client = docker.from_env()
     removed = []
-    try:
+    with closing(docker.from_env()) as client:
         # One request: asking for each container fails where another run removes it meanwhile.
         for container in client.api.containers(all=True, filters={"label": LABEL}):
             if is_gone(container["Labels"][LABEL]):
                 remove = partial(client.api.remove_container, container["Id"], force=True, v=True)
                 if _removed(remove):
                     removed.append(container["Names"][0].lstrip("/"))
-    finally:
-        client.close()
     return removed
 
 
 def _remove_unfinished(name: str) -> None:
     """Remove a container whose creation was interrupted: Docker may still be at it."""
-    client = docker.from_env()
     deadline = time.monotonic() + CREATE_SECONDS
-    try:
+    with closing(docker.from_env()) as client:
         remove = partial(client.api.remove_container, name, force=True, v=True)
         while not _removed(remove) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-    finally:
-        client.close()
 
 
 def _removed(remove: Callable[[], object]) -> bool:
@@ -348,20 +337,18 @@ def _removed(remove: Callable[[], object]) -> bool:
 
 def _digest(reference: str) -> str:
     """Return the image's digest, pulling it where it is not here."""
-    client = docker.from_env()
-    try:
+    with closing(docker.from_env()) as client:
         try:
-            image = client.images.get(reference)
-        except ImageNotFound:
-            image = client.images.pull(reference)
-        return str((image.attrs.get("RepoDigests") or [image.id])[0])
-    except FAULTS as error:
-        raise NotRunError(
-            f"the image {reference} is not here and cannot be pulled ({_cause(error)}); "
-            "MATRIX_REGISTRY names a mirror, --provider embedded needs no image"
-        ) from error
-    finally:
-        client.close()
+            try:
+                image = client.images.get(reference)
+            except ImageNotFound:
+                image = client.images.pull(reference)
+            return str((image.attrs.get("RepoDigests") or [image.id])[0])
+        except FAULTS as error:
+            raise NotRunError(
+                f"the image {reference} is not here and cannot be pulled ({_cause(error)}); "
+                "MATRIX_REGISTRY names a mirror, --provider embedded needs no image"
+            ) from error
 
 
 def _cause(error: BaseException) -> str:

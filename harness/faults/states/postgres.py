@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from harness.inspectors.postgres import READ_COMMITTED
 from harness.polling import eventually
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ SIGNAL_FILE = "standby.signal"
 HOLD_FILE = "hold_recovery"
 """In the data directory: recovery waits as long as it is there."""
 HELD = f"while [ -e {HOLD_FILE} ]; do sleep 0.01; done; false"
-PLAIN = r"-c default_transaction_read_only=off -c default_transaction_isolation=read\ committed"
-"""Whatever state the server is in: a standby refuses to be serializable."""
+PLAIN = f"-c default_transaction_read_only=off {READ_COMMITTED}"
+"""Options that work in whatever state the server is in."""
 STATES: tuple[str, ...] = ("read-only", "shutting down", "starting up", "standby")
 OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 SEGMENTS = 20
