@@ -90,10 +90,15 @@ def attempt(call: Callable[..., object], *arguments: object) -> Outcome:
     return Outcome(result, None, monotonic() - start)
 
 
-def answer(call: Callable[..., object], *arguments: object) -> Outcome:
-    """Make a call until the server is reached: a busy machine may connect too late at first."""
+def answer(
+    call: Callable[..., object], *arguments: object, until: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Make a call until the server is reached: a busy machine may connect too late at first.
+
+    It is not made again once ``until`` holds.
+    """
     outcome = attempt(call, *arguments)
     give_up = monotonic() + LONGEST_OUTAGE
-    while isinstance(outcome.error, StoreUnavailable) and monotonic() < give_up:
+    while isinstance(outcome.error, StoreUnavailable) and monotonic() < give_up and not until():
         outcome = attempt(call, *arguments)
     return outcome
