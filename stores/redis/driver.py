@@ -5,7 +5,9 @@ Retries, protocol and time limits differ too, but by default only: the store nam
 
 from __future__ import annotations
 
+from contextlib import suppress
 from inspect import Parameter, signature
+from queue import Empty
 from typing import Any
 
 from redis import ConnectionPool, exceptions
@@ -49,6 +51,21 @@ def is_connected(connection: Any) -> bool:
     """Tell whether a blocking connection is connected. Before 8.0 it has no word for it."""
     told = getattr(connection, "is_connected", None)
     return connection._sock is not None if told is None else bool(told)  # noqa: SLF001 - the same
+
+
+def close_idle(pool: Any) -> None:
+    """Close those connections of a blocking pool that nobody uses: before 7.0 it closes all."""
+    if "inuse_connections" in signature(pool.disconnect).parameters:
+        pool.disconnect(inuse_connections=False)
+        return
+    taken = []
+    with suppress(Empty):
+        while True:
+            taken.append(pool.pool.get_nowait())  # nobody else can use what is taken out
+    for connection in taken:
+        if connection is not None:
+            connection.disconnect()
+        pool.pool.put_nowait(connection)
 
 
 def read_reply(connection: Any, seconds: float) -> Any:

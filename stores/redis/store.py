@@ -16,7 +16,7 @@ from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
 from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
 from stores.redis.connections import LIMIT, own_pool
-from stores.redis.driver import TO_TAKE, read_reply
+from stores.redis.driver import TO_TAKE, close_idle, read_reply
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
 from stores.redis.routing import Hop, Leave, Node
 from stores.sync_store import SyncStore, carry_out
@@ -94,7 +94,7 @@ class RedisStore(SyncStore):
         if isinstance(step, Hop):
             return self._hop(step)
         with suppress(exceptions.RedisError, OSError):  # of connections that nobody needs
-            self._pool(step.node).disconnect(inuse_connections=False)
+            close_idle(self._pool(step.node))
         return None
 
     def _pool(self, node: Node | None) -> Any:
