@@ -149,6 +149,7 @@ def lint(session: nox.Session) -> None:
         ["harness.leaks", "--check"],
     ):
         session.run(PYTHON, "-m", *command, external=True)
+    session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])
