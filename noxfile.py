@@ -18,12 +18,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import nox
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, not a package
 
+from harness.clients import interpreter
 from harness.matrix import STANDALONE, Cell, load
 from harness.options import parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
@@ -48,11 +50,13 @@ try:
         MATRIX.cells_of(lane, OPTIONS.stores)
         for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
     )
+    for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
+        MATRIX.cells_with(named, OPTIONS.lane)
     for named in re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS)):
         MATRIX.cell(named)
 except MatrixError as error:
     sys.exit(str(error))
-if any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS):
+if any(word.startswith(("matrix", "smoke", "clients", "-t", "--tags")) for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
 WORKER = "--parallel-worker" in WORDS
@@ -76,17 +80,7 @@ def parametrized(cells: list[Cell]) -> list[nox.param]:
 @nox.session(reuse_venv=True)
 def env(session: nox.Session) -> None:
     """Install the environment that all other sessions share, if its packages changed."""
-    project = nox.project.load_toml("pyproject.toml")
-    packages = [
-        *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["embedded"],
-        *nox.project.dependency_groups(project, "harness", "lint"),
-    ]
-    stamp = Path(session.virtualenv.location) / "installed"
-    wanted = hashlib.sha256(json.dumps([sys.version, packages]).encode()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        session.install(*packages)
-        stamp.write_text(wanted)
+    install(session, "harness", "lint")
 
 
 @nox.session(venv_backend="none", requires=["env"], allow_parallel=True)
@@ -101,6 +95,27 @@ def matrix(session: nox.Session, cell: str) -> None:
 def smoke(session: nox.Session, cell: str) -> None:
     """Run every contract on one real server of each image."""
     run_cell(session, cell)
+
+
+@nox.session(requires=["env"], reuse_venv=True, download_python="never", allow_parallel=True)
+@nox.parametrize(
+    "python,client",
+    [
+        nox.param(interpreter(client.python) if client.python else None, client.id, id=client.id)
+        for client in MATRIX.clients.values()
+    ],
+)
+def clients(session: nox.Session, client: str) -> None:
+    """Run cells with older and newer drivers and Pythons."""
+    install(session, "harness", packages=MATRIX.clients[client].packages)
+    asked = [f"--lane={OPTIONS.lane}"] * bool(OPTIONS.lane) + ["--strict"] * OPTIONS.strict
+    session.run(
+        "python",
+        *("-m", "harness.clients", client, f"--reports={REPORTS}", *asked, *OPTIONS.for_pytest),
+        silent=session.parallel,
+        interrupt_timeout=15,
+        terminate_timeout=15,
+    )
 
 
 @nox.session(venv_backend="none", requires=["env"])
@@ -134,6 +149,7 @@ def lint(session: nox.Session) -> None:
         ["harness.leaks", "--check"],
     ):
         session.run(PYTHON, "-m", *command, external=True)
+    session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])
@@ -166,6 +182,22 @@ def sweep(session: nox.Session) -> None:
     session.run(PYTHON, "-m", "harness.servers.sweep", external=True)
 
 
+def install(session: nox.Session, *groups: str, packages: Iterable[str] = ()) -> None:
+    """Install what the adapters and the groups need, and packages, if they have changed."""
+    project = nox.project.load_toml("pyproject.toml")
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["embedded"],
+        *nox.project.dependency_groups(project, *groups),
+        *packages,
+    ]
+    stamp = Path(session.virtualenv.location) / "installed"
+    digest = hashlib.sha256(json.dumps([sys.version, wanted]).encode()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        session.install(*wanted)
+        stamp.write_text(digest)
+
+
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
     if not cell:
@@ -194,6 +226,9 @@ def run_cell(session: nox.Session, cell: str) -> None:
 def report_at_exit() -> None:
     """Merge the cells of this run. Nox has no session that runs after failed ones."""
     run = os.environ[RUN_VARIABLE]
+    if any(word.startswith("clients") for word in WORDS) and not {"-l", "--list"} & set(WORDS):
+        summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
+        subprocess.run([PYTHON, *summary], cwd=ROOT, check=False)
     if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
         report = ("-m", "harness.report", REPORTS, f"--run={run}")
         subprocess.run([PYTHON, *report], cwd=ROOT, check=False)

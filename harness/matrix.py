@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from harness.capabilities import CAPABILITIES, PROMISED
 from harness.changes import Change, Fates, changes
+from harness.clients import Client, client_of
 from harness.pairwise import pairwise
 from harness.promises import EVENTS, Promise, parse_promise
 from harness.tables import NAME, NAME_MEANING, MatrixError, Table, listed
@@ -115,6 +116,13 @@ class Matrix:
     stores: Mapping[str, Store]
     lanes: Mapping[str, tuple[str, ...]]
     changes: tuple[Change, ...] = ()
+    clients: Mapping[str, Client] = field(default_factory=dict)
+
+    def cells_with(self, client_id: str, lane: str | None) -> list[Cell]:
+        """Return the cells that a client runs, in a lane or in its own; raise MatrixError."""
+        client = _named(self.clients, "client", client_id)
+        backends = [client.backend] if client.backend else BACKENDS
+        return [cell for cell in self.lane(lane or client.lane) if cell.backend in backends]
 
     def cell(self, cell_id: str) -> Cell:
         """Return a cell by id; raise MatrixError naming near ones."""
@@ -176,8 +184,12 @@ def _matrix(root: Table) -> Matrix:
     for name in LANES:
         lane_tables.table(name)
     lanes = {name: _lane(table, cells, images) for name, table in lane_tables.tables()}
+    clients = {}
+    if root.has("clients"):
+        for name, table in root.table("clients").named_tables():
+            clients[name] = client_of(name, table, lanes, backends)
     root.done()
-    return Matrix(registry, parallel, cells, stores, lanes, tuple(changed))
+    return Matrix(registry, parallel, cells, stores, lanes, tuple(changed), clients)
 
 
 def _image(name: str, table: Table) -> Image:

@@ -82,6 +82,13 @@ class Table:
                     self.refuse(key, f"only of {listed(names, text)}", text)
         return list(value)
 
+    def matching_texts(self, key: str, pattern: str, meaning: str) -> list[str]:
+        """Return a list of texts that match the whole pattern, empty where the key is absent."""
+        for text in (texts := self.texts(key, ())):
+            if not re.fullmatch(pattern, text):
+                self.refuse(key, f"a list, each {meaning}", text)
+        return texts
+
     def some_texts(self, key: str, allowed: Iterable[str]) -> list[str]:
         """Return a list of at least one text, each one of the allowed."""
         texts = self.texts(key, allowed=allowed)
@@ -134,6 +141,10 @@ class Table:
         if not isinstance(value, dict):
             self.refuse(key, "a table", value)
         return Table(value, self._path(key))
+
+    def has(self, key: str) -> bool:
+        """Say whether the key is there."""
+        return key in self._values
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         """Yield every value by name: all must be tables, and there must be one."""

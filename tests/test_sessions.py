@@ -16,6 +16,7 @@ SESSIONS = {
     "env",
     "matrix",
     "smoke",
+    "clients",
     "fast",
     "tests",
     "lint",
@@ -31,7 +32,7 @@ WRONG = {
     ),
     "lane": (
         ["-s", "matrix", "--", "--lane", "quick"],
-        "there is no lane 'quick'; there are mock, fast, smoke, pairwise, matrix",
+        "there is no lane 'quick'; there are mock, fast, smoke, drivers, pairwise, matrix",
     ),
     "store": (
         ["-s", "matrix", "--", "--store", "RedisStor"],

@@ -10,13 +10,13 @@ from typing import Any, Self, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq.abc import PGconn
-from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool
 
 from stores.async_store import AsyncStore
 from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.plans import Plans
+from stores.postgres.driver import wait_async
 from stores.postgres.exchange import exchange_all, rows_of, tries
 from stores.postgres.failures import (
     check_takes_writes,
@@ -28,7 +28,6 @@ from stores.postgres.failures import (
 from stores.postgres.lending import AsyncCallersPool, AsyncLender, AsyncOwnPool
 from stores.postgres.replicas import Question, Replicas
 from stores.postgres.settings import (
-    CHECK_INTERVAL,
     MAX_RECORD_BYTES,
     Urls,
     connection_settings,
@@ -168,4 +167,4 @@ async def _take(pgconn: PGconn, step: Batch | Pause, deadline: float) -> list[An
         await asyncio.sleep(step.seconds)
         return []
     left = max(0.001, deadline - monotonic())
-    return await wait_async(exchange_all(pgconn, step), pgconn.socket, CHECK_INTERVAL, left)
+    return await wait_async(exchange_all(pgconn, step), pgconn.socket, left)

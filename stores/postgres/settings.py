@@ -16,14 +16,12 @@ from psycopg._conninfo_utils import split_attempts
 from psycopg.abc import PQGenConn
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGconn
-from psycopg.waiting import Wait, wait_conn, wait_conn_async
+from psycopg.waiting import Wait
+
+from stores.postgres.driver import wait_conn, wait_conn_async
 
 MAX_RECORD_BYTES = 1024 * 1024
 """Longest encoded message or context: far below Postgres's own limit of 1 GiB a value."""
-CHECK_INTERVAL = 0.1
-"""Seconds between looks for Ctrl-C while waiting for the server."""
-
-
 Urls = str | Sequence[str]
 """One URL or several; each may name several hosts."""
 
@@ -121,7 +119,7 @@ def connect(settings: ConnectionSettings, seconds: float) -> PGconn:
         share = max(0.001, (give_up - monotonic()) / left)
         try:
             with closing(_connecting(attempt)) as made:
-                pgconn: PGconn = wait_conn(made, CHECK_INTERVAL, share)
+                pgconn: PGconn = wait_conn(made, share)
         except psycopg.Error as error:
             faults.append(error)
         else:
@@ -140,7 +138,7 @@ async def connect_async(settings: ConnectionSettings, seconds: float) -> PGconn:
             share = max(0.001, (give_up - monotonic()) / left)
             try:
                 with closing(_connecting(attempt)) as made:
-                    pgconn: PGconn = await wait_conn_async(made, CHECK_INTERVAL, share)
+                    pgconn: PGconn = await wait_conn_async(made, share)
             except psycopg.Error as error:
                 faults.append(error)
             else:

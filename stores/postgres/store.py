@@ -10,12 +10,12 @@ from typing import Any, Self, TypeVar
 import psycopg
 from psycopg import Connection
 from psycopg.pq.abc import PGconn
-from psycopg.waiting import wait
 from psycopg_pool import ConnectionPool
 
 from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.plans import Plans
+from stores.postgres.driver import wait
 from stores.postgres.exchange import exchange_all, rows_of, tries
 from stores.postgres.failures import (
     check_takes_writes,
@@ -27,7 +27,6 @@ from stores.postgres.failures import (
 from stores.postgres.lending import CallersPool, Lender, OwnPool
 from stores.postgres.replicas import Question, Replicas
 from stores.postgres.settings import (
-    CHECK_INTERVAL,
     MAX_RECORD_BYTES,
     Urls,
     connection_settings,
@@ -201,4 +200,4 @@ def _take(pgconn: PGconn, step: Batch | Pause, deadline: float) -> list[Answer]:
         time.sleep(step.seconds)
         return []
     left = max(0.001, deadline - monotonic())
-    return wait(exchange_all(pgconn, step), pgconn.socket, CHECK_INTERVAL, left)
+    return wait(exchange_all(pgconn, step), pgconn.socket, left)

@@ -19,6 +19,7 @@ from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
 from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
 from stores.redis.connections import own_async_pool
+from stores.redis.driver import TO_TAKE
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
 from stores.redis.routing import Hop, Leave, Node
 
@@ -95,7 +96,7 @@ class AsyncRedisStore(AsyncStore):
         call, pool = hop.call, await self._pool(hop.node)
         try:
             async with _within(hop.deadline):
-                connection = await pool.get_connection()
+                connection = await pool.get_connection(*TO_TAKE)
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, TypeVar
 
-from redis import exceptions
-
 from stores.calls import Page
 from stores.errors import OutcomeUnknown, StoreUnavailable
 from stores.redis.commands import RedisCall
+from stores.redis.failures import text_of
 from stores.redis.routing import (
     QUESTION_SHARE,
     Hop,
@@ -27,6 +26,8 @@ from stores.redis.routing import (
 )
 
 SLOTS = 16384
+REDIRECTION = re.compile(r"(MOVED|ASK) (\d+) (.*):(\d+)$")
+"""Slot, host and port of the node to ask; without a host it is that of the node that says so."""
 FREE_REDIRECTS = 2
 """Redirections that are followed without a pause. More mean that nodes do not agree yet."""
 
@@ -154,14 +155,16 @@ class ClusterRoute:
 
     def _redirected(self, error: StoreUnavailable, node: Node | None) -> tuple[Node | None, bool]:
         """Return where the answer sends the call, and whether with ASKING; learn from it."""
-        cause = error.__cause__
-        if not isinstance(cause, exceptions.AskError):
-            self._stale = self._stale or not isinstance(cause, exceptions.TryAgainError)
+        said = text_of(error.__cause__)
+        redirection = REDIRECTION.match(said)
+        if not redirection:
+            self._stale = self._stale or not said.startswith("TRYAGAIN")
             return None, False
-        target = self._node(cause.host or (node.host if node else ""), cause.port)
-        if not isinstance(cause, exceptions.MovedError):
+        code, slot, host, port = redirection.groups()
+        target = self._node(host or (node.host if node else ""), int(port))
+        if code == "ASK":
             return target, True
-        self._map = replace(self._map, moved={**self._map.moved, cause.slot_id: target})
+        self._map = replace(self._map, moved={**self._map.moved, int(slot): target})
         self._stale, self._adviser = True, (target,)
         return target, False
 

@@ -23,6 +23,8 @@ import redis
 import redis.asyncio
 from redis import exceptions
 
+from stores.redis.driver import UNNAMED, is_connected
+
 OF_THE_POOL = (
     "connection_pool",
     "event_dispatcher",
@@ -80,8 +82,7 @@ class Settings:
             "retry_on_timeout": False,
             "retry_on_error": [],
             "protocol": 2,
-            # CLIENT SETINFO would cost a round trip more for each connection.
-            "driver_info": None,
+            **UNNAMED,
         }
 
 
@@ -127,7 +128,7 @@ class _Timely:
         What accepts connections may be a proxy with no server behind it. A call that is sent
         into one that was never answered could not tell whether it was applied.
         """
-        if self.is_connected:
+        if is_connected(self):
             return
         longest = self.socket_connect_timeout
         self.deadline = min(monotonic() + longest, _deadline())

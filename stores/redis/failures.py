@@ -15,6 +15,7 @@ from stores.errors import (
     StoreUnavailable,
 )
 from stores.redis.commands import RedisCall
+from stores.redis.driver import code_of
 
 FULL: Final = re.compile(r"maxmemory|No space left on device")
 """Of memory, or of disk for the append-only file."""
@@ -70,5 +71,5 @@ def no_reply(call: RedisCall[Any], error: BaseException) -> StoreError:
 def text_of(error: BaseException | None) -> str:
     """Return what an error says, with the code that redis-py has cut from a server's answer."""
     text = str(error) or type(error).__name__
-    code = getattr(error, "status_code", None) or ""
+    code = code_of(error)
     return text if code in text else f"{code} {text}"

@@ -16,6 +16,7 @@ from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
 from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
 from stores.redis.connections import LIMIT, own_pool
+from stores.redis.driver import TO_TAKE, close_idle, read_reply
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
 from stores.redis.routing import Hop, Leave, Node
 from stores.sync_store import SyncStore, carry_out
@@ -93,7 +94,7 @@ class RedisStore(SyncStore):
         if isinstance(step, Hop):
             return self._hop(step)
         with suppress(exceptions.RedisError, OSError):  # of connections that nobody needs
-            self._pool(step.node).disconnect(inuse_connections=False)
+            close_idle(self._pool(step.node))
         return None
 
     def _pool(self, node: Node | None) -> Any:
@@ -106,7 +107,7 @@ class RedisStore(SyncStore):
         call, pool = hop.call, self._pool(hop.node)
         LIMIT.deadline = hop.deadline
         try:
-            connection: Any = pool.get_connection()
+            connection: Any = pool.get_connection(*TO_TAKE)
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
@@ -150,5 +151,4 @@ def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> 
 
 
 def _reply(connection: Any, deadline: float) -> Any:
-    left = max(0.001, deadline - monotonic())
-    return connection.read_response(disable_decoding=True, timeout=left)
+    return read_reply(connection, max(0.001, deadline - monotonic()))

@@ -10,11 +10,11 @@ from typing import Self
 
 import psycopg
 from psycopg.pq.abc import PGconn
-from psycopg.waiting import wait
 
 from stores.postgres.creation import MISSING
+from stores.postgres.driver import wait
 from stores.postgres.exchange import RACES, exchange
-from stores.postgres.settings import CHECK_INTERVAL, connect, connection_settings
+from stores.postgres.settings import connect, connection_settings
 from stores.postgres.statements import SCHEMA, calling, schema_name
 
 TIMEOUT = 10.0
@@ -127,7 +127,7 @@ class Sweeper:
         give_up = monotonic() + TIMEOUT
         while True:
             try:
-                rows = wait(exchange(pgconn, statement), pgconn.socket, CHECK_INTERVAL, TIMEOUT)
+                rows = wait(exchange(pgconn, statement), pgconn.socket, TIMEOUT)
             except psycopg.Error as error:
                 if error.sqlstate in MISSING:
                     return swept
