@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from harness.matrix import Store
+from harness.polling import POLL_SECONDS
 from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.interface import FEATURES, MemoryStore, Message
 
@@ -15,6 +16,8 @@ LATE = 0.3
 """Seconds by which a call may be late where a hundred of them end at once, beside the stalls."""
 LONGEST_OUTAGE = 10.0
 """Seconds after which a server that is there is taken to be out of reach for good."""
+LONGEST_PAUSE = 0.3
+"""Seconds between two tries to reach it, after shorter ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,13 @@ def answer(
 ) -> Outcome:
     """Make a call until the server is reached: a busy machine may connect too late at first.
 
-    It is not made again once ``until`` holds.
+    It is not made again once ``until`` holds. The pauses between grow, or a crowd of callers
+    would be what keeps the machine too busy.
     """
     outcome = attempt(call, *arguments)
-    give_up = monotonic() + LONGEST_OUTAGE
+    give_up, pause = monotonic() + LONGEST_OUTAGE, POLL_SECONDS
     while isinstance(outcome.error, StoreUnavailable) and monotonic() < give_up and not until():
+        sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
         outcome = attempt(call, *arguments)
     return outcome

@@ -10,12 +10,11 @@ from typing import NamedTuple
 import pytest
 
 from contract_tests.fix_stores import OpenStore
-from harness.backends.redis_groups import is_group
 from harness.faces import LoopThread
 from harness.faults import FaultProxy, address_of, addresses_of
 from harness.faults.doors import Address
 from harness.servers import Server
-from harness.servers.topology import Topology, primary_url
+from harness.servers.topology import Topology, is_group, primary_url
 
 SHORT = 0.2
 """Seconds: a hundred times what a call takes. Silence costs a contract as much."""

@@ -13,6 +13,7 @@ import psycopg
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
+from harness.backends.scram import verifier
 from harness.faults.states import States
 from harness.faults.states.postgres import STATES, PostgresStates
 from harness.inspectors import Inspector
@@ -53,7 +54,7 @@ class PostgresBackend:
     def container_environment(self, password: str) -> dict[str, str]:
         return {
             "POSTGRES_USER": USER,
-            "POSTGRES_PASSWORD": password,
+            "POSTGRES_PASSWORD": verifier(password),
             "POSTGRES_DB": USER,
             "PGDATA": f"{self.data}/{FOLDER}",
             # In the host's network clients come from 127.0.0.1, which initdb would trust.
@@ -131,7 +132,7 @@ class PostgresBackend:
         self, program: Path, directory: Path, data: Path, password: str, user: str | None
     ) -> None:
         secret = directory / "password"
-        write_secret(secret, password, user)
+        write_secret(secret, verifier(password), user)
         subprocess.run(
             [
                 program.with_name("initdb"),

@@ -14,12 +14,13 @@ from redis.retry import Retry
 
 from harness.backends import NotReadyError
 from harness.backends.programs import find_program, found_versions, write_secret
-from harness.backends.redis_groups import group_client, is_cluster, is_group
+from harness.backends.redis_groups import group_client, is_cluster
 from harness.faults.states import States, redis_cluster
 from harness.faults.states.redis import STATES, RedisStates
 from harness.faults.states.redis_cluster import ClusterStates
 from harness.inspectors import Inspector
 from harness.inspectors.redis import RedisInspector
+from harness.servers.topology import is_group
 
 if TYPE_CHECKING:
     from harness.servers import OneServer

@@ -14,11 +14,6 @@ DRIVER: Any = redis
 """redis-py's own types say little of what is made here."""
 
 
-def is_group(url: str) -> bool:
-    """Tell whether the URL is of a group."""
-    return "+" in urlsplit(url).scheme
-
-
 def is_cluster(url: str) -> bool:
     """Tell whether the URL is of a cluster."""
     return urlsplit(url).scheme.endswith("+cluster")

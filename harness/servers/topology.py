@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from harness.servers import Server
 
@@ -54,6 +55,11 @@ class Topology(Server, Protocol):
         that it has not: those that were there are moved, the new ones are created elsewhere.
         After the block it answers MOVED.
         """
+
+
+def is_group(url: str) -> bool:
+    """Tell whether the URL is of a group whose servers tell clients where to go."""
+    return "+" in urlsplit(url).scheme
 
 
 def primary_url(server: Server) -> str:

@@ -9,7 +9,8 @@ import redis.asyncio
 from redis import exceptions
 from redis.connection import SSLConnection, parse_url
 
-from harness.backends.redis_groups import group_client, is_cluster, is_group
+from harness.backends.redis_groups import group_client, is_cluster
+from harness.servers.topology import is_group
 from stores.redis import AsyncRedisStore, RedisStore
 
 
