@@ -39,6 +39,8 @@ SEED = pytest.StashKey[int]()
 LONGEST_SOCKET_PATH = 100
 AFTER_MULTIPROCESSING = -200
 """It deletes its own directory at exit, with the priority -100."""
+OBJECTS_A_ROUND = 50_000
+"""New objects until the garbage collector looks for cycles: at 700 it was a tenth of a cell."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -65,7 +67,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _interrupted)
-    end_with_parent()
     try:
         config.stash[REPORT] = CellFolder(folder, owner())
     except BusyError as error:
@@ -86,6 +87,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly:
         return
+    end_with_parent()
     cell, report = config.stash[CELL], config.stash[REPORT]
     software = backend(cell.backend)
     started = time.monotonic()
@@ -113,6 +115,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish() -> None:
     """Take what is imported out of the garbage collector's rounds: none of it will ever go."""
     gc.freeze()
+    gc.set_threshold(OBJECTS_A_ROUND)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -126,6 +129,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if REPORT not in config.stash:
         return
     _ignore_signals()  # nothing may interrupt this
+    gc.collect()  # pytest tells of what it finds, in five more rounds over what is left
+    gc.freeze()
     server = config.stash.get(SERVER, None)
     if server is not None:
         with suppress(OSError):  # a full disk keeps no log; the server must go all the same

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 
 import pytest
 
-from contract_tests.fix_cell import MATRIX
+from contract_tests import forks, holders, workers  # noqa: F401 - imported before the fork
+from contract_tests.fix_cell import CELL, MATRIX
 from harness.crowd import processes
-from harness.matrix import Cell, Matrix
+from harness.opening import load_factory
+from harness.tables import MatrixError
 
 PROCESSES = 3
 """More than the two that a race needs, so that a third can see what the two do."""
 END_SECONDS = 2.0
+POOL = pytest.StashKey[ProcessPoolExecutor]()
 
 
-@pytest.fixture(scope="session")
-def worker_processes(pytestconfig: pytest.Config, cell: Cell) -> Iterator[ProcessPoolExecutor]:
-    """A pool of `PROCESSES` processes, started at its first use; see `harness.crowd.at_once`."""
-    matrix: Matrix = pytestconfig.stash[MATRIX]
-    factories = [store.factory for store in matrix.stores_of(cell)]
-    pool = processes(PROCESSES, preload=[name.partition(":")[0] for name in factories])
-    yield pool
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Fork the processes before there is a server or a thread: they have no part of either."""
+    config = session.config
+    if config.option.collectonly:
+        return
+    for store in config.stash[MATRIX].stores_of(config.stash[CELL]):
+        with suppress(MatrixError):  # the contracts tell it
+            load_factory(store.factory)
+    config.stash[POOL] = processes(PROCESSES)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the processes."""
+    pool = config.stash.get(POOL, None)
+    if pool is None:
+        return
     pool.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():
         process.join(END_SECONDS)
         process.kill()  # only one that hangs is still there
+
+
+@pytest.fixture(scope="session")
+def worker_processes(pytestconfig: pytest.Config) -> ProcessPoolExecutor:
+    """A pool of `PROCESSES` processes; see `harness.crowd.at_once`."""
+    return pytestconfig.stash[POOL]

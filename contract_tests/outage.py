@@ -42,8 +42,8 @@ LEAST = 100
 """Acknowledged messages of each store before the event, however slow the machine is."""
 LEAST_SECONDS = 10.0
 """How long to wait for so many."""
-TURNS_AT_MOST = 250
-"""Of a writer in the load, so that a second has hundreds of writes and not ten thousands."""
+TURNS_AT_MOST = 60
+"""Of a writer in the load: twice what makes `LEAST`, and a turn every 4 ms. More only cost."""
 POWER_CUTS = 2
 """In a cell that promises to lose nothing in them; one of any other event, and elsewhere.
 

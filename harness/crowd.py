@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
-
-from harness.servers.directories import mark_semaphores
 
 Result = TypeVar("Result")
 
@@ -47,16 +47,19 @@ def together(jobs: Sequence[Callable[[], Result]]) -> list[Result]:
     return results
 
 
-def processes(count: int, *, preload: Sequence[str] = ()) -> ProcessPoolExecutor:
-    """Return a pool of processes that never ran anything of this one, with modules imported.
+def processes(count: int) -> ProcessPoolExecutor:
+    """Return a pool of processes, running: forks of this one as it is now.
 
-    They come from a fork server, which costs one start of Python for all of them.
+    To be called while this process has neither threads nor connections, which a fork would
+    break; what it has imported its forks need not import again.
     """
-    mark_semaphores()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["contract_tests.workers", *preload])
+    context = multiprocessing.get_context("fork")
     start = context.Barrier(count)
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(start,))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(start,))
+    with warnings.catch_warnings():  # of threads that a store's module started: no fork has them
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pool.submit(os.getpid)  # forks all of them, before the pool starts its own thread
+    return pool
 
 
 def at_once(
@@ -83,6 +86,8 @@ _start: Barrier | None = None
 def _begin(start: Barrier) -> None:
     global _start  # noqa: PLW0603 - a pool's process gets its barrier once
     _start = start
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ended by the process that made the pool
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -29,7 +29,7 @@ class Traces:
     def left(self, project: Project, client: Any) -> list[str]:
         """Return what is still there, as text; nothing if the run cleaned up.
 
-        Python's fork server and resource tracker end by themselves, a moment after the run.
+        Worker processes end by themselves, a moment after a run that was killed.
         """
         found: list[str] = []
 

@@ -96,11 +96,17 @@ class RedisInspector:
     def plant_history(self, session_id: str, count: int, record: bytes) -> None:
         self._client.eval(
             """
+            local record, fields = '1:' .. ARGV[2], {'n', ARGV[1]}
             for position = 1, tonumber(ARGV[1]) do
-              redis.call('HSET', KEYS[1], 'm:' .. position, '1:' .. ARGV[2],
-                         'i:planted-' .. position, position)
+              local last = #fields
+              fields[last + 1], fields[last + 2] = 'm:' .. position, record
+              fields[last + 3], fields[last + 4] = 'i:planted-' .. position, position
+              if last > 2000 then
+                redis.call('HSET', KEYS[1], unpack(fields))
+                fields = {}
+              end
             end
-            redis.call('HSET', KEYS[1], 'n', ARGV[1])
+            redis.call('HSET', KEYS[1], 'n', ARGV[1], unpack(fields))
             """,
             1,
             self._key(session_id),
@@ -143,10 +149,12 @@ class RedisInspector:
 
     def everything(self) -> Mapping[str, str]:
         found = {}
-        for key in self._keys():
-            content = self._content(key)
-            if content is not None:
-                found[key.decode(errors="backslashreplace")] = hashlib.sha256(content).hexdigest()
+        for node in self._nodes():
+            keys = [*node.scan_iter(count=1000)]
+            for key, content in zip(keys, _contents(node, keys), strict=True):
+                if content is not None:
+                    name = key.decode(errors="backslashreplace")
+                    found[name] = hashlib.sha256(content).hexdigest()
         return found
 
     def owner_of(self, session_id: str) -> str:
@@ -301,13 +309,20 @@ class RedisInspector:
     def _key(self, session_id: str) -> bytes:
         return self._prefix + session_id.encode() + b"}:session"
 
-    def _content(self, key: bytes) -> bytes | None:
-        """Return what a key holds, None if it expired meanwhile."""
-        kind: bytes = self._client.type(key)
-        if kind == b"hash":
-            fields = self._client.hgetall(key)
-            return repr(sorted(fields.items())).encode() if fields else None
-        if kind == b"string":
-            value = self._client.get(key)
-            return None if value is None else repr(value).encode()
-        return None if kind == b"none" else kind
+
+def _contents(node: Any, keys: list[bytes]) -> Iterator[bytes | None]:
+    """Yield what each key holds, None if it expired meanwhile."""
+    reads = {b"hash": "HGETALL", b"string": "GET"}
+    with node.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.type(key)
+        kinds: list[bytes] = pipeline.execute()
+        for key, kind in zip(keys, kinds, strict=True):
+            pipeline.execute_command(reads.get(kind, "TYPE"), key)
+        for kind, content in zip(kinds, pipeline.execute(), strict=True):
+            if kind == b"hash":
+                yield repr(sorted(content.items())).encode() if content else None
+            elif kind == b"string":
+                yield None if content is None else repr(content).encode()
+            else:
+                yield None if kind == b"none" else kind

@@ -1,8 +1,7 @@
-"""Directories and semaphores of runs, and those that killed runs left."""
+"""Directories of runs, and those that killed runs left."""
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import subprocess
 import tempfile
@@ -19,21 +18,12 @@ from harness.servers.shared_memory import remove_segment
 PREFIX = "memory-matrix-"
 SHARED = Path(tempfile.gettempdir())
 """Where all runs have their directories, wherever this one puts its temporary files later."""
-SEMAPHORES = Path("/dev/shm")  # noqa: S108 - where Linux has them
 DELETE_SECONDS = 5.0
 
 
 def private_directory() -> Path:
     """Return a new directory, marked with this process."""
-    return Path(tempfile.mkdtemp(prefix=f"{_prefix()}@", dir=SHARED))
-
-
-def mark_semaphores() -> None:
-    """Mark the semaphores of multiprocessing with this process, for those that start later.
-
-    Its own process that removes them is killed with ours when a whole group is.
-    """
-    multiprocessing.current_process()._config["semprefix"] = f"/{_prefix()}@"  # type: ignore[attr-defined] # noqa: SLF001 - there is no other way to name them
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{owner().replace('/', '@')}@", dir=SHARED))
 
 
 def copy_into(source: Path, target: Path) -> None:
@@ -55,9 +45,6 @@ def delete(directory: Path) -> None:
 
 def sweep() -> list[str]:
     """Delete the directories whose owner is gone (its servers died with it); return them."""
-    for path in SEMAPHORES.glob(f"sem.{PREFIX}*"):
-        if is_gone(_mark(path)):
-            path.unlink(missing_ok=True)
     abandoned = [path for path in SHARED.glob(f"{PREFIX}*") if is_gone(_mark(path))]
     for directory in abandoned:
         _end_processes_in(directory)
@@ -77,10 +64,6 @@ def _end_processes_in(directory: Path) -> None:
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, timeout=DELETE_SECONDS)
-
-
-def _prefix() -> str:
-    return PREFIX + owner().replace("/", "@")
 
 
 def _mark(path: Path) -> str:

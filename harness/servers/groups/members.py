@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 from harness.backends import Backend
 from harness.matrix import Cell
@@ -25,6 +26,8 @@ class Member:
     up: bool = False
     past: str = ""
     """What servers logged that were this member before."""
+    operator: Any = None
+    """A client of the server, once there was need of one."""
 
     @property
     def address(self) -> str:
@@ -34,7 +37,14 @@ class Member:
     def end(self) -> None:
         """Remove its server with its data, but for the log: another takes its place."""
         self.past = self.logs()
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove its server with its data."""
         self.up = False
+        if self.operator is not None:
+            self.operator.close()
+            self.operator = None
         self.server.remove()
 
     def logs(self) -> str:
@@ -89,7 +99,7 @@ class Members(Mapping[str, Member]):
 
     def remove(self) -> None:
         """Remove all; raise what the first of them raised, once all have been tried."""
-        self.each(_remove, self.values())
+        self.each(Member.remove, self.values())
 
     def logs(self) -> str:
         """Return all that they logged, each under its name."""
@@ -121,8 +131,3 @@ def _kill(member: Member) -> None:
 def _cut_power(member: Member) -> None:
     member.up = False
     member.server.power_cut()
-
-
-def _remove(member: Member) -> None:
-    member.up = False
-    member.server.remove()

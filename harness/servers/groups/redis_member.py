@@ -62,10 +62,22 @@ def following(password: str) -> list[str]:
 
 @contextmanager
 def control(member: Member, *, text: bool = True) -> Iterator[Any]:
-    """Connect to a member as its operator (redis-py's own types say little)."""
+    """Connect to a member as its operator (redis-py's own types say little).
+
+    The connection is kept: a group is asked hundreds of times what it makes of an event.
+    """
+    if not text:
+        with closing(_operator(member, text=False)) as client:
+            yield client
+        return
+    if member.operator is None:
+        member.operator = _operator(member, text=True)
+    yield member.operator
+
+
+def _operator(member: Member, *, text: bool) -> Redis:
     limits = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
-    with closing(Redis.from_url(member.server.url, **limits, decode_responses=text)) as client:
-        yield client
+    return Redis.from_url(member.server.url, **limits, decode_responses=text)
 
 
 def follow(member: Member, primary: Member) -> None:
