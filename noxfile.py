@@ -25,7 +25,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, not a package
 
 from harness.matrix import STANDALONE, Cell, load
-from harness.options import parse
+from harness.options import URL_VARIABLE, parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
 from harness.tables import MatrixError
@@ -48,13 +48,22 @@ try:
         MATRIX.cells_of(lane, OPTIONS.stores)
         for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
     )
-    for named in re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS)):
+    NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
+    for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
         MATRIX.cell(named)
+    if OPTIONS.cell:
+        CELLS, SMOKE, FAST = (
+            [cell for cell in cells if cell.id == OPTIONS.cell] for cells in (CELLS, SMOKE, FAST)
+        )
 except MatrixError as error:
     sys.exit(str(error))
+if OPTIONS.provider == "external" and not OPTIONS.cell and len(NAMED) != 1:
+    sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
 if any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
+if OPTIONS.url is not None:
+    os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
 WORKER = "--parallel-worker" in WORDS
 if WORKER:  # what a killed nox leaves running ends itself, and what it runs
     end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
@@ -169,7 +178,9 @@ def sweep(session: nox.Session) -> None:
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
     if not cell:
-        session.error(f"no cell here runs {', '.join(OPTIONS.stores)}")
+        session.error(f"no cell here runs {', '.join(OPTIONS.stores) or OPTIONS.cell}")
+    if OPTIONS.provider == "external":
+        session.log(f"on the server at {OPTIONS.host}, if it is marked as disposable")
     session.run(
         PYTHON,
         *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
