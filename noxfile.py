@@ -57,14 +57,14 @@ try:
         )
 except MatrixError as error:
     sys.exit(str(error))
-if OPTIONS.provider == "external" and not OPTIONS.cell and len(NAMED) != 1:
-    sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
 if any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
 if OPTIONS.url is not None:
     os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
 WORKER = "--parallel-worker" in WORDS
+if OPTIONS.provider == "external" and not (OPTIONS.cell or len(NAMED) == 1 or WORKER):
+    sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
 if WORKER:  # what a killed nox leaves running ends itself, and what it runs
     end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
 else:

@@ -132,10 +132,11 @@ class TlsFront:
         self._context.load_cert_chain(certificate, key)
         self._loop = LoopThread()
         redis = self._upstream.scheme == "redis"
-        server = self._loop.run(
+        self._served: set[asyncio.Task[None] | None] = set()
+        self._server = self._loop.run(
             asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context if redis else None)
         )
-        port = server.sockets[0].getsockname()[1]
+        port = self._server.sockets[0].getsockname()[1]
         secrets = self._upstream.netloc.rpartition("@")[0]
         self.url = self._upstream._replace(
             scheme="rediss" if redis else self._upstream.scheme,
@@ -144,10 +145,16 @@ class TlsFront:
         ).geturl()
 
     def close(self) -> None:
-        """End it."""
+        """End it, once the clients have gone."""
+        self._loop.run(self._end())
         self._loop.stop()
 
+    async def _end(self) -> None:
+        self._server.close()
+        await asyncio.gather(*filter(None, self._served))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._served.add(asyncio.current_task())
         if self._upstream.scheme != "redis":
             if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
                 return
@@ -166,4 +173,4 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 writer.write(chunk)
                 await writer.drain()
     finally:
-        writer.transport.abort()
+        writer.close()
