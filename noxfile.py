@@ -39,7 +39,8 @@ PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
 """One environment for every session: a cell costs no installation."""
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
-OPTIONS = parse([] if "leaks" in WORDS else sys.argv[CUT + 1 :])  # leaks has options of its own
+OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
+OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
@@ -158,15 +159,21 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["env"])
-def serve(session: nox.Session) -> None:
-    """Start a cell's server, print its URLs, and end it at Ctrl-C: `nox -s serve -- CELL`."""
+def up(session: nox.Session) -> None:
+    """Start a cell's servers and leave them up: `nox -s up -- CELL`. Alone, show what is up."""
     session.run(
         PYTHON,
-        *("-m", "harness.servers.groups", *session.posargs),
+        *("-m", "harness.servers.up", *session.posargs),
         external=True,
         interrupt_timeout=5,
         terminate_timeout=15,
     )
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def down(session: nox.Session) -> None:
+    """End what `up` left running, all or `-- CELL`, and delete its data."""
+    session.run(PYTHON, "-m", "harness.servers.up", "--down", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])

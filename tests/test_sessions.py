@@ -21,7 +21,8 @@ SESSIONS = {
     "lint",
     "report",
     "docs",
-    "serve",
+    "up",
+    "down",
     "sweep",
 }
 WRONG = {
