@@ -33,7 +33,7 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
         return FakeServer(cell, backend)
     if provider == "embedded":
         return _embedded(cell, backend)
-    from harness.servers.docker import daemon_fault, sweep  # noqa: PLC0415 - slow
+    from harness.servers.engine import daemon_fault, sweep  # noqa: PLC0415 - slow
 
     fault = daemon_fault()
     if fault is None:
@@ -48,7 +48,8 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
 
 
 def _in_containers(cell: Cell, backend: Backend, registry: str) -> Server:
-    from harness.servers.docker import DockerServer, host_network_fault  # noqa: PLC0415 - slow
+    from harness.servers.docker import DockerServer  # noqa: PLC0415 - slow
+    from harness.servers.engine import host_network_fault  # noqa: PLC0415 - slow
 
     if cell.topology == STANDALONE:
         return DockerServer(cell, backend, registry)
