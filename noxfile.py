@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, 
 
 from harness.clients import interpreter
 from harness.matrix import STANDALONE, Cell, load
-from harness.options import parse
+from harness.options import URL_VARIABLE, parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
 from harness.tables import MatrixError
@@ -41,7 +41,8 @@ PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
 """One environment for every session: a cell costs no installation."""
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
-OPTIONS = parse([] if "leaks" in WORDS else sys.argv[CUT + 1 :])  # leaks has options of its own
+OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
+OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
@@ -52,14 +53,23 @@ try:
     )
     for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
         MATRIX.cells_with(named, OPTIONS.lane)
-    for named in re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS)):
+    NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
+    for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
         MATRIX.cell(named)
+    if OPTIONS.cell:
+        CELLS, SMOKE, FAST = (
+            [cell for cell in cells if cell.id == OPTIONS.cell] for cells in (CELLS, SMOKE, FAST)
+        )
 except MatrixError as error:
     sys.exit(str(error))
 if any(word.startswith(("matrix", "smoke", "clients", "-t", "--tags")) for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
+if OPTIONS.url is not None:
+    os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
 WORKER = "--parallel-worker" in WORDS
+if OPTIONS.provider == "external" and not (OPTIONS.cell or len(NAMED) == 1 or WORKER):
+    sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
 if WORKER:  # what a killed nox leaves running ends itself, and what it runs
     end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
 else:
@@ -165,15 +175,21 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["env"])
-def serve(session: nox.Session) -> None:
-    """Start a cell's server, print its URLs, and end it at Ctrl-C: `nox -s serve -- CELL`."""
+def up(session: nox.Session) -> None:
+    """Start a cell's servers and leave them up: `nox -s up -- CELL`. Alone, show what is up."""
     session.run(
         PYTHON,
-        *("-m", "harness.servers.groups", *session.posargs),
+        *("-m", "harness.servers.up", *session.posargs),
         external=True,
         interrupt_timeout=5,
         terminate_timeout=15,
     )
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def down(session: nox.Session) -> None:
+    """End what `up` left running, all or `-- CELL`, and delete its data."""
+    session.run(PYTHON, "-m", "harness.servers.up", "--down", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])
@@ -201,7 +217,9 @@ def install(session: nox.Session, *groups: str, packages: Iterable[str] = ()) ->
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
     if not cell:
-        session.error(f"no cell here runs {', '.join(OPTIONS.stores)}")
+        session.error(f"no cell here runs {', '.join(OPTIONS.stores) or OPTIONS.cell}")
+    if OPTIONS.provider == "external":
+        session.log(f"on the server at {OPTIONS.host}, if it is marked as disposable")
     session.run(
         PYTHON,
         *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),

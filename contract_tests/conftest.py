@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `nox -s matrix -- --help` explains."""
     group = parser.getgroup("cell", "the cell to run the contracts in")
     group.addoption("--cell", help="the cell's id in matrix.toml")
-    group.addoption("--provider", default="auto", help="auto, docker or embedded")
+    group.addoption("--provider", default="auto", help="auto, docker, embedded or external")
     group.addoption("--store", action="append", default=[], help="only this store; repeatable")
     group.addoption("--seed", type=int, help="start of every random choice; printed in any case")
     group.addoption("--reports", default="reports", help="where reports/<cell>/ goes")

@@ -17,6 +17,7 @@ CAPABILITIES = {
     "network": "between clients and server is a network, which can fail",
     "poolers": "clients may reach the server through a proxy that pools transactions",
     "connections": "clients have connections that the server can close",
+    "forgetting": "the server can be made to forget what clients have prepared on it",
     "monitor": "the server tells which commands it ran",
     "work_counters": "the server counts what a call makes it touch",
     "bulk": "ten thousand messages or a thousand sessions cost milliseconds",

@@ -7,6 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
+from urllib.parse import urlsplit
+
+URL_VARIABLE = "MATRIX_URL"
+"""The environment variable with a server's URL: command lines can be read by all users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,14 @@ class Options:
     reports: str
     for_pytest: list[str]
     """The other options, as the suite takes them."""
+    cell: str | None = None
+    url: str | None = None
+    provider: str | None = None
+
+    @property
+    def host(self) -> str:
+        """The host and port of the server that runs already, empty where none was named."""
+        return urlsplit(os.environ.get(URL_VARIABLE, "")).netloc.rpartition("@")[2]
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -30,6 +42,12 @@ def parse(arguments: Sequence[str]) -> Options:
         allow_abbrev=False,
     )
     parser.add_argument("--lane", help="only the cells of this lane of matrix.toml")
+    parser.add_argument("--cell", metavar="ID", help="only this cell")
+    parser.add_argument(
+        "--url",
+        help="run on this server, which somebody prepared and marked as disposable; with --cell, "
+        "the row that it is. MATRIX_URL and --provider external keep it off the command line",
+    )
     parser.add_argument(
         "--strict",
         action="store_true",
@@ -39,9 +57,9 @@ def parse(arguments: Sequence[str]) -> Options:
     for_pytest = parser.add_argument_group("options of the suite")
     for_pytest.add_argument(
         "--provider",
-        choices=["auto", "docker", "embedded"],
+        choices=["auto", "docker", "embedded", "external"],
         help="who starts the servers: containers, or local processes; "
-        "auto takes containers if a Docker daemon answers",
+        "auto takes containers if a Docker daemon answers; external starts none (see --url)",
     )
     for_pytest.add_argument(
         "--store", action="append", metavar="NAME", help="only this store; repeatable"
@@ -52,13 +70,22 @@ def parse(arguments: Sequence[str]) -> Options:
         "--reports", metavar="FOLDER", default="reports", help="where reports go"
     )
     known, others = parser.parse_known_args(arguments)
+    if known.url is not None:
+        if known.provider not in {None, "external"}:
+            parser.error(
+                f"--url is a server that runs already, and not --provider {known.provider}"
+            )
+        known.provider = "external"
     passed = [f"--provider={known.provider}"] * bool(known.provider)
     passed += [f"--store={name}" for name in known.store or []]
     if known.seed is not None:
         passed += [f"--seed={known.seed}", f"--hypothesis-seed={known.seed}"]
     passed += ["-k", known.k] if known.k else []
     passed += [f"--reports={known.reports}"] * (known.reports != "reports")
-    return Options(known.lane, known.strict, known.store or [], known.reports, passed + others)
+    return Options(
+        *(known.lane, known.strict, known.store or [], known.reports, passed + others),
+        *(known.cell, known.url, known.provider),
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,7 +10,7 @@ from harness.servers import Copyable, NotRunError, Server, directories
 from harness.servers.groups.members import MakeServer
 from harness.servers.places import Place
 
-PROVIDERS = ("auto", "docker", "embedded")
+PROVIDERS = ("auto", "docker", "embedded", "external")
 
 
 def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Server:
@@ -19,6 +19,10 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
     Where the row has a topology, it is a `harness.servers.topology.Topology`.
     """
     directories.sweep()
+    if provider == "external":
+        from harness.servers.external import ExternalServer  # noqa: PLC0415 - only if chosen
+
+        return ExternalServer(cell, backend)
     if cell.backend == "mock":
         from harness.mocked.server import MockServer  # noqa: PLC0415 - the mock lane's only
 
@@ -29,7 +33,7 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
         return FakeServer(cell, backend)
     if provider == "embedded":
         return _embedded(cell, backend)
-    from harness.servers.docker import daemon_fault, sweep  # noqa: PLC0415 - slow
+    from harness.servers.engine import daemon_fault, sweep  # noqa: PLC0415 - slow
 
     fault = daemon_fault()
     if fault is None:
@@ -44,7 +48,8 @@ def provide(cell: Cell, backend: Backend, provider: str, registry: str) -> Serve
 
 
 def _in_containers(cell: Cell, backend: Backend, registry: str) -> Server:
-    from harness.servers.docker import DockerServer, host_network_fault  # noqa: PLC0415 - slow
+    from harness.servers.docker import DockerServer  # noqa: PLC0415 - slow
+    from harness.servers.engine import host_network_fault  # noqa: PLC0415 - slow
 
     if cell.topology == STANDALONE:
         return DockerServer(cell, backend, registry)

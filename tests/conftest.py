@@ -10,7 +10,7 @@ from typing import Any
 import docker
 import pytest
 
-from harness.servers.docker import daemon_fault
+from harness.servers.engine import daemon_fault
 from tests.project import Project
 
 

@@ -23,7 +23,7 @@ from harness.matrix import load
 from harness.polling import eventually
 from harness.providers import provide
 from harness.servers import StartError, let_happen
-from harness.servers.docker import host_network_fault
+from harness.servers.engine import host_network_fault
 from harness.servers.groups.group import Group
 from harness.servers.ownership import LABEL, owner
 from harness.servers.places import Places
@@ -221,7 +221,8 @@ def test_containers_on_another_machine_are_not_run(monkeypatch: pytest.MonkeyPat
     host_network_fault.cache_clear()
     try:
         assert host_network_fault() == (
-            "members of a group share the network of Docker's host, which is another machine"
+            "members of a group share the network of Docker's host, which may not be ours "
+            "where the engine is tcp://elsewhere:2375"
         )
     finally:
         host_network_fault.cache_clear()

@@ -15,7 +15,7 @@ from harness.contracts import contract
 from harness.faults.disk import fault as disk_fault
 from harness.matrix import load
 from harness.polling import eventually
-from harness.servers.docker import sweep
+from harness.servers.engine import sweep
 from harness.servers.ownership import LABEL, owner
 from tests.project import SUITE, Project
 from tests.runs import PASSES, WAITS, WAITS_AMONG_FAULTS, Run

@@ -19,8 +19,8 @@ from harness.contracts import contract
 from harness.matrix import Cell, load
 from harness.providers import provide
 from harness.servers import NotRunError, StartError, directories
-from harness.servers.docker import daemon_fault
 from harness.servers.embedded import EmbeddedServer
+from harness.servers.engine import daemon_fault
 
 CELL = load().cell("redis6_none_noeviction")
 POSTGRES = load().cell("postgres16_durable_lazy_read_committed")

@@ -15,7 +15,7 @@ from harness.faults.disk import fault as disk_fault
 from harness.matrix import Cell, load
 from harness.providers import provide_copyable
 from harness.servers import Copyable, ExitedError, NotRunError, ProgramError
-from harness.servers.docker import daemon_fault
+from harness.servers.engine import daemon_fault
 
 MATRIX = load()
 DAEMON = daemon_fault()

@@ -22,7 +22,8 @@ SESSIONS = {
     "lint",
     "report",
     "docs",
-    "serve",
+    "up",
+    "down",
     "sweep",
 }
 WRONG = {

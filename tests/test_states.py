@@ -21,8 +21,8 @@ from harness.matrix import STANDALONE, load
 from harness.polling import eventually
 from harness.providers import provide
 from harness.servers import OneServer
-from harness.servers.docker import daemon_fault
 from harness.servers.embedded import EmbeddedServer
+from harness.servers.engine import daemon_fault
 
 REDIS = "redis6_aof_always_noeviction"
 SNAPSHOTS = "redis6_rdb_allkeys_lru"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,7 +31,10 @@ ENSURE = (
     "RETURNING session_key"
 )
 
-
+OTHER_CLIENTS = (
+    "pid <> pg_backend_pid() AND backend_type = 'client backend' AND datname = current_database()"
+)
+"""Of pg_stat_activity. A server that is not ours has databases of others, and their clients."""
 READ_COMMITTED = r"-c default_transaction_isolation=read\ committed"
 """Options of connections that are the harness's own, whatever the row's isolation is.
 
@@ -126,8 +129,10 @@ class PostgresInspector:
 
     def plant_history(self, session_id: str, count: int, record: bytes) -> None:
         ((key,),) = self._rows(ENSURE, *self._named(session_id))
-        # As a replica applies it: without looking the session up for each message.
-        self._rows("SET session_replication_role = replica")
+        # As a replica applies it: without looking the session up for each message. Others than
+        # superusers have to wait for that.
+        with suppress(errors.InsufficientPrivilege):
+            self._rows("SET session_replication_role = replica")
         try:
             self._rows(
                 "INSERT INTO agent_memory.messages "
@@ -256,18 +261,15 @@ class PostgresInspector:
         work.touched = self._touched() - before
 
     def kill_clients(self) -> None:
-        self._rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
+        self._rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHER_CLIENTS}")
 
     def clients(self) -> list[int]:
         return [len(self._others())]
 
     def open_transactions(self) -> int:
         ((count,),) = self._rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend' AND xact_start IS NOT NULL"
+            f"SELECT count(*) FROM pg_stat_activity WHERE {OTHER_CLIENTS} "
+            "AND xact_start IS NOT NULL"
         )
         return int(count)
 
@@ -347,10 +349,7 @@ class PostgresInspector:
         return self._namespace, session_id.encode()
 
     def _others(self) -> set[int]:
-        rows = self._rows(
-            "SELECT pid FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
+        rows = self._rows(f"SELECT pid FROM pg_stat_activity WHERE {OTHER_CLIENTS}")
         return {pid for (pid,) in rows}
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -250,7 +250,9 @@ class RedisInspector:
         return parts._replace(netloc=f"{user}:{password}@{hosts}").geturl()
 
     def recoding_urls(self) -> list[str]:
-        return [f"{self._url}?decode_responses=true", f"{self._url}?encoding=latin-1"]
+        more = "&" if urlsplit(self._url).query else "?"
+        options = ("decode_responses=true", "encoding=latin-1")
+        return [f"{self._url}{more}{option}" for option in options]
 
     def url_in_zone(self, zone: str) -> str:
         return self._url  # Redis knows no time zones

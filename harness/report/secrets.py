@@ -9,8 +9,20 @@ IN_PARAMETERS = re.compile(
     r"((?:password['\"]?\s*[=:]|requirepass['\",=]*\s|masterauth['\",=]*\s)\s*['\"]?)[\w-]{8,}"
 )
 HIDDEN = r"\1***"
+SHORTEST = 4
+"""Shorter passwords are words of every text: only their places tell them."""
+_known: set[str] = set()
+
+
+def hide(password: str) -> None:
+    """Leave a password out wherever it stands from now on."""
+    if len(password) >= SHORTEST:
+        _known.add(password)
 
 
 def without_passwords(text: str) -> str:
     """Return the text with the passwords of URLs and connection parameters left out."""
-    return IN_PARAMETERS.sub(HIDDEN, IN_URL.sub(HIDDEN, text))
+    text = IN_PARAMETERS.sub(HIDDEN, IN_URL.sub(HIDDEN, text))
+    for password in sorted(_known, key=len, reverse=True):
+        text = text.replace(password, "***")
+    return text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.servers import directories, docker
+from harness.servers import directories, engine
 
 
 def sweep_all() -> tuple[list[str], list[str]]:
     """Sweep containers, if a Docker daemon answers, and directories; return both's names."""
-    return [] if docker.daemon_fault() else docker.sweep(), directories.sweep()
+    return [] if engine.daemon_fault() else engine.sweep(), directories.sweep()
 
 
 def main() -> None:
