@@ -29,6 +29,7 @@ from harness.clients import interpreter
 from harness.matrix import STANDALONE, Cell, load
 from harness.options import URL_VARIABLE, parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
+from harness.own_stores import chosen, environment_name, folders, packages, with_stores
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
 from harness.tables import MatrixError
 
@@ -37,8 +38,6 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["fast"]
 
 ROOT = Path(__file__).resolve().parent
-PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
-"""One environment for every session: a cell costs no installation."""
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
 OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
@@ -46,7 +45,7 @@ OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
-    MATRIX = load()
+    MATRIX = with_stores(load(), OPTIONS.stores, OPTIONS.backend)
     CELLS, SMOKE, FAST = (
         MATRIX.cells_of(lane, OPTIONS.stores)
         for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
@@ -60,6 +59,7 @@ try:
         CELLS, SMOKE, FAST = (
             [cell for cell in cells if cell.id == OPTIONS.cell] for cells in (CELLS, SMOKE, FAST)
         )
+    PACKAGES = packages(chosen(MATRIX, OPTIONS.stores), OPTIONS.with_)
 except MatrixError as error:
     sys.exit(str(error))
 if any(word.startswith(("matrix", "smoke", "clients", "-t", "--tags")) for word in WORDS):
@@ -67,6 +67,11 @@ if any(word.startswith(("matrix", "smoke", "clients", "-t", "--tags")) for word 
 
 if OPTIONS.url is not None:
     os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
+ENV = environment_name(PACKAGES)
+"""One environment for every session: a cell costs no installation. Stores that need more packages
+have another, with those of all of a run."""
+PYTHON = ROOT / ".nox" / ENV / "bin" / "python"
+
 WORKER = "--parallel-worker" in WORDS
 if OPTIONS.provider == "external" and not (OPTIONS.cell or len(NAMED) == 1 or WORKER):
     sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
@@ -87,27 +92,30 @@ def parametrized(cells: list[Cell]) -> list[nox.param]:
     return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in longest_first] or [NO_CELL]
 
 
-@nox.session(reuse_venv=True)
+@nox.session(name=ENV, reuse_venv=True)
 def env(session: nox.Session) -> None:
     """Install the environment that all other sessions share, if its packages changed."""
-    install(session, "harness", "lint")
+    install(session, "harness", "lint", packages=PACKAGES)
+    if foreign := [row.factory for row in chosen(MATRIX, OPTIONS.stores) if not row.raw_records]:
+        path = {"PYTHONPATH": os.pathsep.join(folders(OPTIONS.with_))}
+        session.run(PYTHON, "-m", "harness.opening", *foreign, env=path, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"], allow_parallel=True)
+@nox.session(venv_backend="none", requires=[ENV], allow_parallel=True)
 @nox.parametrize("cell", parametrized(CELLS))
 def matrix(session: nox.Session, cell: str) -> None:
     """Run every contract in every cell, on real servers."""
     run_cell(session, cell)
 
 
-@nox.session(venv_backend="none", requires=["env"], allow_parallel=True)
+@nox.session(venv_backend="none", requires=[ENV], allow_parallel=True)
 @nox.parametrize("cell", [nox.param(cell.id, id=cell.id) for cell in SMOKE] or [NO_CELL])
 def smoke(session: nox.Session, cell: str) -> None:
     """Run every contract on one real server of each image."""
     run_cell(session, cell)
 
 
-@nox.session(requires=["env"], reuse_venv=True, download_python="never", allow_parallel=True)
+@nox.session(requires=[ENV], reuse_venv=True, download_python="never", allow_parallel=True)
 @nox.parametrize(
     "python,client",
     [
@@ -128,27 +136,27 @@ def clients(session: nox.Session, client: str) -> None:
     )
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def fast(session: nox.Session) -> None:
     """Run what fakeredis can show, in seconds: the local loop."""
     for cell in [cell.id for cell in FAST] or [""]:
         run_cell(session, cell)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def tests(session: nox.Session) -> None:
     """Test the harness itself."""
     session.env["NOX"] = sys.executable  # the tests of the sessions run them
     session.run(PYTHON, "-m", "pytest", "tests", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def leaks(session: nox.Session) -> None:
     """Run stores with known bugs: tell which of them each lane would let through."""
     session.run(PYTHON, "-m", "harness.leaks", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def lint(session: nox.Session) -> None:
     """Check format, style, types, and that the generated docs are up to date."""
     for command in (
@@ -162,19 +170,19 @@ def lint(session: nox.Session) -> None:
     session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def report(session: nox.Session) -> None:
     """Merge what the cells left in reports/ into a grid, summary.md and matrix.json."""
     session.run(PYTHON, "-m", "harness.report", REPORTS, *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def docs(session: nox.Session) -> None:
     """Write the generated docs anew."""
     session.run(PYTHON, "-m", "harness.docs", external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def up(session: nox.Session) -> None:
     """Start a cell's servers and leave them up: `nox -s up -- CELL`. Alone, show what is up."""
     session.run(
@@ -186,13 +194,13 @@ def up(session: nox.Session) -> None:
     )
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def down(session: nox.Session) -> None:
     """End what `up` left running, all or `-- CELL`, and delete its data."""
     session.run(PYTHON, "-m", "harness.servers.up", "--down", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV])
 def sweep(session: nox.Session) -> None:
     """Remove containers, volumes and directories that killed runs left behind."""
     session.run(PYTHON, "-m", "harness.servers.sweep", external=True)

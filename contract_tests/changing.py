@@ -17,6 +17,7 @@ from harness.backends import Backend
 from harness.changes import Change
 from harness.faces import LoopThread
 from harness.inspectors import Inspector, RawRecord
+from harness.inspectors.through import inspector_of
 from harness.matrix import Cell
 from harness.opening import Opening
 from harness.servers import Copyable, ExitedError, NotRunError, ProgramError
@@ -160,7 +161,7 @@ def _write(opening: Opening, software: Backend, loop: LoopThread) -> Before:
         context = store.load_context(TALK)
         assert context is not None
         history = store.get_history(TALK)
-    return Before(history, context, token, _raw(software, opening))
+    return Before(history, context, token, _raw(software, opening, loop))
 
 
 def _looked(
@@ -184,12 +185,12 @@ def _looked(
         server.kill()
         server.start()
         for name, after in changed.after.items():
-            after.raw_after_kill = _raw(software, openings[name])
+            after.raw_after_kill = _raw(software, openings[name], loop)
     return changed
 
 
 def _read(opening: Opening, software: Backend, loop: LoopThread) -> After:
-    raw = _raw(software, opening)
+    raw = _raw(software, opening, loop)
     first = turn("before", 0, 1)[0]
     with opening.open(loop) as store:
         history, context = store.get_history(TALK), store.load_context(TALK)
@@ -208,8 +209,8 @@ def _read(opening: Opening, software: Backend, loop: LoopThread) -> After:
     return After(raw, history, context, sessions, seconds, repeated, position, version, token)
 
 
-def _raw(software: Backend, opening: Opening) -> Raw:
-    inspector: Inspector = software.inspector(opening.url, opening.namespace)
+def _raw(software: Backend, opening: Opening, loop: LoopThread) -> Raw:
+    inspector: Inspector = inspector_of(opening, software, loop)
     try:
         return {
             one: (tuple(inspector.messages(one)), inspector.context(one))

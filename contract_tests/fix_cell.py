@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from harness.attestation import AttestationError, Facts, attest
 from harness.backends import Backend, backend
 from harness.matrix import Cell, Matrix, load
 from harness.orphans import end_with_parent
+from harness.own_stores import folders, with_stores
 from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
@@ -53,15 +55,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not cell_id:
         raise pytest.UsageError("--cell is missing; `nox -l` lists the cells, as in matrix(CELL)")
     try:
-        matrix = load()
+        names = config.getoption("store")
+        matrix = with_stores(load(), names, config.getoption("backend"))
         cell = matrix.cell(cell_id)
-        matrix.require(cell, config.getoption("store"))
+        matrix.require(cell, names)
     except MatrixError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[MATRIX], config.stash[CELL] = matrix, cell
     seed = config.getoption("seed")
     config.stash[SEED] = random.SystemRandom().randrange(1, 10**6) if seed is None else seed
     folder = config.stash[FOLDER] = Path(config.getoption("reports")) / cell.id
+    path = folders(config.getoption("with_"))
+    sys.path[:0] = path
+    os.environ["PYTHONPATH"] = os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")])
     if config.option.collectonly:
         return
     for number in SIGNALS:

@@ -66,7 +66,9 @@ def moves(
     def openings(url: str, row: Cell) -> dict[str, Opening]:
         options = {"timeout": PATIENCE, **row.store_options}
         return {
-            store.name: Opening(store.factory, url, f"matrix-{RUN}-{store.name}", options)
+            store.name: Opening(
+                store.factory, url, f"matrix-{RUN}-{store.name}", options, store.raw_records
+            )
             for store in store_rows
         }
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from contract_tests import forks, holders, workers  # noqa: F401 - imported before the fork
-from contract_tests.fix_cell import CELL, MATRIX
+from contract_tests.fix_stores import _rows
 from harness.crowd import processes
 from harness.opening import load_factory
 from harness.tables import MatrixError
@@ -26,7 +26,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly:
         return
-    for store in config.stash[MATRIX].stores_of(config.stash[CELL]):
+    for store in _rows(config):
         with suppress(MatrixError):  # the contracts tell it
             load_factory(store.factory)
     config.stash[POOL] = processes(PROCESSES)

@@ -110,6 +110,10 @@ def _replay(item: pytest.Item) -> str:
     session = f"matrix({item.config.stash[CELL].id})"
     words = ["nox", "-s", session, "--", "-k", item.originalname]  # type: ignore[attr-defined] # a Function
     words += ["--store", row.name] if row else []
+    if row and not row.raw_records:
+        backend = item.config.getoption("backend")
+        words += ["--backend", backend] if backend else []
+        words += [word for what in item.config.getoption("with_") for word in ("--with", what)]
     provider = item.config.getoption("provider")
     words += [] if provider == "auto" else ["--provider", provider]
     return shlex.join([*words, "--seed", str(item.config.stash[SEED])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from contract_tests.fix_cell import CELL, MATRIX, SERVER
 from harness.backends import Backend
 from harness.faces import LoopThread
 from harness.inspectors import Inspector
+from harness.inspectors.through import inspector_of
 from harness.matrix import Cell, Store
 from harness.opening import Opening, choose_stores
 from harness.recording import Recording
@@ -143,6 +145,7 @@ def open_store(
             url or opening.url,
             namespace or opening.namespace,
             {**opening.options, **options},
+            opening.raw_records,
         )
         store = one.open(loop)
         opened.append(store)
@@ -160,12 +163,14 @@ def store(open_store: OpenStore) -> MemoryStore:
 
 
 @pytest.fixture
-def inspect(server: Server, software: Backend) -> Iterator[Callable[[str], Inspector]]:
+def inspect(
+    opening: Opening, software: Backend, loop: LoopThread
+) -> Iterator[Callable[[str], Inspector]]:
     """Open raw access to a namespace; all that is in it is deleted at the end."""
     opened: list[Inspector] = []
 
     def open_one(namespace: str) -> Inspector:
-        opened.append(software.inspector(server.url, namespace))
+        opened.append(inspector_of(replace(opening, namespace=namespace), software, loop))
         return opened[-1]
 
     yield open_one
@@ -197,7 +202,7 @@ def _opening(
     row: Store, cell: Cell, server: Server, namespace: str, options: Mapping[str, Any]
 ) -> Opening:
     options = {"timeout": PATIENCE, **cell.store_options, **options}
-    return Opening(row.factory, server.url, namespace, options)
+    return Opening(row.factory, server.url, namespace, options, row.raw_records)
 
 
 def _row(item: pytest.Item) -> Store | None:
@@ -211,5 +216,7 @@ def _lacking(cell: Cell, row: Store | None, capability: str) -> str | None:
     if capability in FEATURES:
         offers = row is None or row.features is None or capability in row.features
         return None if offers else f"the store does not offer {capability}"
+    if capability == "raw_records" and row and not row.raw_records:
+        return "the harness does not know how the store lays out its records"
     of_store = row.lacks.get(capability) if row else None
     return of_store or cell.lacking(capability)

@@ -20,6 +20,7 @@ from harness.crowd import together
 from harness.faces import LoopThread
 from harness.histories import History, loss_of
 from harness.inspectors import Inspector, RawRecord
+from harness.inspectors.through import inspector_of
 from harness.opening import Opening
 from harness.polling import eventually
 from harness.promises import Promise
@@ -321,7 +322,7 @@ def open_all(
     """Open each store and an inspector of its namespace; the stack clears and closes them."""
     opened = {}
     for name, opening in openings.items():
-        inspector = stack.enter_context(closing(software.inspector(opening.url, opening.namespace)))
+        inspector = stack.enter_context(closing(inspector_of(opening, software, loop)))
         stack.callback(inspector.clear)
         with_ttl = replace(opening, options={**opening.options, "ttl": TTL_SECONDS})
         opened[name] = (stack.enter_context(with_ttl.open(loop)), inspector)

@@ -139,7 +139,7 @@ def test_neither_use_nor_failures_nor_closing_leak_connections(
 
 
 @contract("net-9")
-@needs("history", "context", "forgetting")
+@needs("raw_records", "history", "context", "forgetting")
 def test_calls_work_on_when_what_was_prepared_is_gone(
     open_store: OpenStore, ways: list[str], inspector: Inspector
 ) -> None:

@@ -220,6 +220,7 @@ def test_the_same_id_with_other_content_is_a_conflict(
 
 
 @contract("conv-7")
+@needs("raw_records")
 def test_positions_are_gapless_and_never_reused(store: MemoryStore, inspector: Inspector) -> None:
     """Positions are gapless from 1 and never reused after a delete within the session's life.
 
@@ -239,6 +240,7 @@ def test_positions_are_gapless_and_never_reused(store: MemoryStore, inspector: I
 
 
 @contract("conv-7")
+@needs("raw_records")
 def test_a_session_outlives_its_first_billions(store: MemoryStore, inspector: Inspector) -> None:
     """More appends than a 32-bit number or 14 digits can count do not stop the session.
 

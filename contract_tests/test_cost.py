@@ -30,6 +30,7 @@ def read(store: MemoryStore, session_id: str) -> None:
 
 @contract("conv-10")
 @pytest.mark.parametrize("call", [append, read], ids=["append", "read"])
+@needs("raw_records")
 def test_a_long_history_costs_no_more(
     planted: Planted,
     open_store: OpenStore,

@@ -166,6 +166,7 @@ def forget(inspector: Inspector, states: States, namespace: str, session_id: str
 
 @contract("evi-3")
 @contract("lock-3")
+@needs("raw_records")
 def test_a_forgotten_session_is_absent_and_begins_anew(
     open_store: OpenStore, inspector: Inspector, states: States, namespace: str
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_forgotten_session_is_absent_and_begins_anew(
 
 
 @contract("evi-3")
+@needs("raw_records")
 def test_a_forgotten_lock_is_lost(
     open_store: OpenStore, inspector: Inspector, states: States, namespace: str
 ) -> None:

@@ -21,6 +21,7 @@ from harness.faces import LoopThread
 from harness.faults.states import States
 from harness.histories import Loss
 from harness.inspectors import Inspector
+from harness.inspectors.through import inspector_of
 from harness.matrix import Cell, Store
 from harness.servers import OneServer, StartError
 from stores.errors import OutcomeUnknown, StoreFull, StoreUnavailable
@@ -155,9 +156,7 @@ def full_disks(
         for row in store_rows:
             calls = [*calls_of(row)]
             opening = openings("disk", max_connections=len(calls))[row.name]
-            inspector = ending.enter_context(
-                closing(software.inspector(one_server.url, opening.namespace))
-            )
+            inspector = ending.enter_context(closing(inspector_of(opening, software, loop)))
             ending.callback(inspector.clear)
             store = ending.enter_context(opening.open(loop))
             refusals = (StoreFull, StoreUnavailable, OutcomeUnknown)

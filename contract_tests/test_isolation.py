@@ -51,7 +51,7 @@ def every_operation(store: MemoryStore) -> None:
 
 
 @contract("iso-2")
-@needs("history", "context")
+@needs("raw_records", "history", "context")
 def test_delete_takes_one_session_and_nothing_else(
     store: MemoryStore, inspector: Inspector
 ) -> None:
@@ -76,7 +76,7 @@ def test_delete_takes_one_session_and_nothing_else(
 
 
 @contract("iso-2")
-@needs("bulk", "history", "context")
+@needs("raw_records", "bulk", "history", "context")
 def test_delete_takes_the_whole_of_a_long_session(store: MemoryStore, inspector: Inspector) -> None:
     """Deleting a session of more than 10 000 messages removes all of it at once.
 
@@ -149,7 +149,7 @@ def test_a_delete_during_an_append_leaves_a_whole_session_or_none(
 
 
 @contract("iso-5")
-@needs("history", "context", "sessions")
+@needs("raw_records", "history", "context", "sessions")
 @pytest.mark.parametrize("count", [CHURN, pytest.param(PAGED, marks=needs("bulk"))])
 def test_listing_gives_each_live_session_once_while_others_come_and_go(
     store: MemoryStore, inspector: Inspector, count: int
@@ -191,7 +191,7 @@ def test_listing_gives_each_live_session_once_while_others_come_and_go(
 
 
 @contract("iso-6")
-@needs("accounts", "history", "context", "sessions", "ttl", "lock")
+@needs("raw_records", "accounts", "history", "context", "sessions", "ttl", "lock")
 def test_the_documented_privileges_are_enough(open_store: OpenStore, inspector: Inspector) -> None:
     """Every operation works for a user with no more rights than docs/stores.md asks for.
 

@@ -80,7 +80,7 @@ def test_no_clients_clock_decides_the_order(
 
 
 @contract("conv-4")
-@needs("open_transactions")
+@needs("raw_records", "open_transactions")
 def test_a_late_commit_never_appears_before_a_message_already_read(
     store: MemoryStore, open_store: OpenStore, inspector: Inspector
 ) -> None:

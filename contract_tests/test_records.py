@@ -72,6 +72,7 @@ def refusal(kind: type[Error], call: Callable[[], object]) -> Error:
 
 
 @contract("val-5")
+@needs("raw_records")
 def test_a_corrupt_message_is_named_and_the_others_stay_readable(
     store: MemoryStore, inspector: Inspector
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_corrupt_message_is_named_and_the_others_stay_readable(
 
 
 @contract("val-5")
+@needs("raw_records")
 def test_a_corrupt_context_is_named_and_the_history_stays_readable(
     store: MemoryStore, inspector: Inspector
 ) -> None:
@@ -139,7 +141,7 @@ def test_a_corrupt_context_is_named_and_the_history_stays_readable(
 
 
 @contract("val-5")
-@needs("foreign_values")
+@needs("raw_records", "foreign_values")
 def test_a_foreign_value_is_no_session(store: MemoryStore, inspector: Inspector) -> None:
     """A value of quite another type in a session's place is CorruptRecord, for every call.
 
@@ -166,6 +168,7 @@ def test_a_foreign_value_is_no_session(store: MemoryStore, inspector: Inspector)
 
 
 @contract("val-6")
+@needs("raw_records")
 def test_every_earlier_format_is_read(store: MemoryStore, inspector: Inspector) -> None:
     """Frozen records of every earlier format are read exactly, and go on being written to.
 
@@ -195,6 +198,7 @@ def test_every_earlier_format_is_read(store: MemoryStore, inspector: Inspector) 
 
 
 @contract("val-6")
+@needs("raw_records")
 def test_a_newer_format_is_refused(store: MemoryStore, inspector: Inspector) -> None:
     """A record of a newer version is UnsupportedRecordVersion, never dropped or guessed.
 
@@ -226,6 +230,7 @@ def test_a_newer_format_is_refused(store: MemoryStore, inspector: Inspector) -> 
 
 
 @contract("val-7")
+@needs("raw_records")
 def test_a_long_record_is_refused_before_sending(
     store: MemoryStore, open_store: OpenStore, inspector: Inspector
 ) -> None:

@@ -81,7 +81,7 @@ def test_the_call_after_all_connections_were_killed_works(
 
 
 @contract("net-6")
-@needs("history", "context")
+@needs("raw_records", "history", "context")
 def test_a_bad_message_does_not_poison_the_connection(
     open_store: OpenStore, ways: list[str], inspector: Inspector, cell: Cell
 ) -> None:

@@ -22,6 +22,7 @@ from harness.crowd import together
 from harness.faces import LoopThread
 from harness.histories import History
 from harness.inspectors import Inspector
+from harness.inspectors.through import inspector_of
 from harness.matrix import Store
 from harness.polling import eventually
 from harness.servers import Server
@@ -29,7 +30,7 @@ from harness.servers.topology import Topology
 from stores.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from stores.interface import MemoryStore, Message
 
-pytestmark = needs("resharding", "history", "context", "lock")
+pytestmark = needs("raw_records", "resharding", "history", "context", "lock")
 
 MOMENTS = ("before", "during", "after")
 WRITES = 10
@@ -79,7 +80,7 @@ def moves(
         stores: dict[tuple[str, str], tuple[MemoryStore, Inspector]] = {}
         for row in store_rows:
             one = opened[row.name]
-            inspector = software.inspector(one.url, one.namespace)
+            inspector = inspector_of(one, software, loop)
             ending.enter_context(closing(inspector))
             ending.callback(inspector.clear)
             for way, factory in {BY_URL: row.factory, **row.ways}.items():

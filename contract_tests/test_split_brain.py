@@ -17,6 +17,7 @@ from harness.backends import Backend
 from harness.contracts import contract, needs
 from harness.faces import LoopThread
 from harness.inspectors import Inspector, RawRecord
+from harness.inspectors.through import inspector_of
 from harness.matrix import Cell, Store
 from harness.servers import Server
 from harness.servers.topology import Topology
@@ -67,7 +68,7 @@ def splits(
         found: dict[str, Split] = {}
         opened = openings("split", timeout=TIMEOUT)
         for name, one in opened.items():
-            inspector = ending.enter_context(closing(software.inspector(one.url, one.namespace)))
+            inspector = ending.enter_context(closing(inspector_of(one, software, loop)))
             ending.callback(inspector.clear)
             store = ending.enter_context(one.open(loop))
             before = store.append_messages(SESSION, turn("before", 1, 3))

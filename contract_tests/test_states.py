@@ -17,8 +17,8 @@ from harness.contracts import contract, needs
 from harness.crowd import together
 from harness.faces import LoopThread
 from harness.faults.states import States
+from harness.inspectors.through import inspector_of
 from harness.matrix import Cell, Store
-from harness.servers import Server
 from stores.errors import StoreUnavailable
 
 pytestmark = needs("server_states", "history", "context", "sessions", "lock")
@@ -36,7 +36,6 @@ def visitors(
     openings: Openings,
     store_rows: list[Store],
     software: Backend,
-    server: Server,
     states: States,
     loop: LoopThread,
     cell: Cell,
@@ -51,7 +50,7 @@ def visitors(
                 timeout = TIMEOUT if way == BY_URL else OTHER_TIMEOUT
                 patient = openings(f"states-{way}", max_connections=len(some))[row.name]
                 options = {**patient.options, "timeout": timeout}
-                inspector = software.inspector(server.url, patient.namespace)
+                inspector = inspector_of(patient, software, loop)
                 ending.enter_context(closing(inspector))
                 ending.callback(inspector.clear)
                 visitors[row.name, way] = Visitor(

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 CAPABILITIES = {
+    "raw_records": "the harness reads and plants the store's records without the store",
+    "message_ids": "an append that is repeated is known by the ids of its messages",
+    "limits": "a read can ask for the newest messages, or for those before a position",
+    "authors_times": "the time that a message's author gave it is kept",
+    "certainty": "errors tell whether a write was applied",
+    "logins": "the store itself takes a URL, and logs in with it",
+    "pools": "the store itself limits its connections",
     "tasks": "the store is awaited, on an event loop, by tasks that may be cancelled",
     "open_transactions": "one client's half-done work can meet another's",
     "isolation_levels": "the server has transaction isolation levels to choose from",

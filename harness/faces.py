@@ -67,6 +67,11 @@ class LoopThread:
         await asyncio.get_running_loop().shutdown_default_executor()
 
 
+def features_of(store: MemoryStore) -> frozenset[str]:
+    """Return what a store offers, that behind a sync face included."""
+    return store.inner.features if isinstance(store, SyncFace) else store.features
+
+
 class SyncFace(MemoryStore):
     """A `MemoryStore` that runs an `AsyncMemoryStore` on a loop."""
 

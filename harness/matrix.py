@@ -54,7 +54,8 @@ class Store:
     """A store under test. ``factory`` is ``package.module:callable``.
 
     ``ways`` are factories of the same store that construct it in other ways, by their names. One
-    that is named for a capability is a way only where the cell has that.
+    that is named for a capability is a way only where the cell has that. ``raw_records`` says that
+    the inspectors know how it lays out its records.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Store:
     requires: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
     ways: Mapping[str, str] = field(default_factory=dict)
+    raw_records: bool = False
 
     def ways_in(self, cell: Cell) -> dict[str, str]:
         """Return the ways to construct it in a cell."""
@@ -117,6 +119,8 @@ class Matrix:
     lanes: Mapping[str, tuple[str, ...]]
     changes: tuple[Change, ...] = ()
     clients: Mapping[str, Client] = field(default_factory=dict)
+    subjects: Mapping[str, Store] = field(default_factory=dict)
+    """Stores that others wrote: they run only where they are asked for by name."""
 
     def cells_with(self, client_id: str, lane: str | None) -> list[Cell]:
         """Return the cells that a client runs, in a lane or in its own; raise MatrixError."""
@@ -180,6 +184,11 @@ def _matrix(root: Table) -> Matrix:
             raise MatrixError(f"[images] {name}: no cell has it; put it in a backend's images")
     backends = sorted({cell.backend for cell in cells.values()})
     stores = {name: _store(name, table, backends) for name, table in root.table("stores").tables()}
+    of_others = root.optional_tables("subjects")
+    subjects = {name: _store(name, table, backends) for name, table in of_others}
+    for name in subjects:
+        if name in stores:
+            raise MatrixError(f"[subjects.{name}]: a store has that name; give it another")
     lane_tables = root.table("lanes")
     for name in LANES:
         lane_tables.table(name)
@@ -189,7 +198,7 @@ def _matrix(root: Table) -> Matrix:
         for name, table in root.table("clients").named_tables():
             clients[name] = client_of(name, table, lanes, backends)
     root.done()
-    return Matrix(registry, parallel, cells, stores, lanes, tuple(changed), clients)
+    return Matrix(registry, parallel, cells, stores, lanes, tuple(changed), clients, subjects)
 
 
 def _image(name: str, table: Table) -> Image:
@@ -216,6 +225,7 @@ def _store(name: str, table: Table, backends: list[str]) -> Store:
         requires=tuple(table.texts("requires", ())),
         lacks=table.text_table("lacks", CAPABILITIES),
         ways=table.matching_table("ways", FACTORY, FACTORY_MEANING),
+        raw_records=table.flag("raw_records", default=False),
     )
     table.done()
     return store

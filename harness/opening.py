@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ class Opening:
     url: str
     namespace: str
     options: Mapping[str, Any]
+    raw_records: bool = True
+    """Whether inspectors know how the store lays out its records."""
 
     def open(self, loop: Loop) -> MemoryStore:
         """Open the store, an async one behind its sync face. Its factory may be a coroutine's."""
@@ -55,11 +58,43 @@ def load_factory(factory: str) -> Any:
         target: Any = importlib.import_module(module_name)
         for name in names.split("."):
             target = getattr(target, name)
-    except (ImportError, AttributeError) as error:
-        raise MatrixError(f"the store factory {factory} cannot be loaded: {error}") from error
+    except Exception as error:  # a module may raise anything while it is imported
+        told = str(error) if isinstance(error, ImportError | AttributeError) else repr(error)
+        hint = ""
+        if isinstance(error, ModuleNotFoundError):
+            hint = "; --with says where it is: a folder, or a requirement as for pip"
+        raise MatrixError(f"the store {factory} cannot be loaded: {told}{hint}") from error
+    missing = missing_methods(target)
+    if missing:
+        raise MatrixError(f"the store {factory} lacks {', '.join(missing)}")
     return target
+
+
+def missing_methods(factory: Any) -> list[str]:
+    """Return the methods of the interface that a factory's class has not implemented.
+
+    Of a class, or of a class method; of any other factory nothing is known before it is called.
+    """
+    made = factory if isinstance(factory, type) else getattr(factory, "__self__", None)
+    return sorted(getattr(made, "__abstractmethods__", ()))
+
+
+def main(factories: Sequence[str]) -> int:
+    """Load factories; print what is wrong with them, and return 1 if anything is."""
+    faults = []
+    for factory in factories:
+        try:
+            load_factory(factory)
+        except MatrixError as error:
+            faults.append(str(error))
+    print("\n".join([*faults, ""]), end="")
+    return 1 if faults else 0
 
 
 def choose_stores(stores: list[Store], wanted: list[str]) -> list[Store]:
     """Return those of the stores that are wanted by name, all if none is."""
     return [store for store in stores if not wanted or store.name in wanted]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

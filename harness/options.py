@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from harness.own_stores import BACKENDS
+
 URL_VARIABLE = "MATRIX_URL"
 """The environment variable with a server's URL: command lines can be read by all users."""
 
@@ -20,6 +22,8 @@ class Options:
     lane: str | None
     strict: bool
     stores: list[str]
+    backend: str | None
+    with_: list[str]
     reports: str
     for_pytest: list[str]
     """The other options, as the suite takes them."""
@@ -62,7 +66,23 @@ def parse(arguments: Sequence[str]) -> Options:
         "auto takes containers if a Docker daemon answers; external starts none (see --url)",
     )
     for_pytest.add_argument(
-        "--store", action="append", metavar="NAME", help="only this store; repeatable"
+        "--store",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this store: one of matrix.toml, or a factory of your own, as "
+        "package.module:callable; repeatable",
+    )
+    for_pytest.add_argument(
+        "--backend", choices=BACKENDS, help="whose server a factory is for (default: redis)"
+    )
+    for_pytest.add_argument(
+        "--with",
+        dest="with_",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="what a factory comes from: a folder, or a requirement as for pip; repeatable",
     )
     for_pytest.add_argument("--seed", type=int, help="start of every random choice")
     for_pytest.add_argument("-k", metavar="NAME", help="only contracts whose name matches")
@@ -77,14 +97,24 @@ def parse(arguments: Sequence[str]) -> Options:
             )
         known.provider = "external"
     passed = [f"--provider={known.provider}"] * bool(known.provider)
-    passed += [f"--store={name}" for name in known.store or []]
+    passed += [f"--store={name}" for name in known.store]
+    passed += [f"--backend={known.backend}"] * bool(known.backend)
+    passed += [f"--with={what}" for what in known.with_]
     if known.seed is not None:
         passed += [f"--seed={known.seed}", f"--hypothesis-seed={known.seed}"]
     passed += ["-k", known.k] if known.k else []
     passed += [f"--reports={known.reports}"] * (known.reports != "reports")
     return Options(
-        *(known.lane, known.strict, known.store or [], known.reports, passed + others),
-        *(known.cell, known.url, known.provider),
+        lane=known.lane,
+        strict=known.strict,
+        stores=known.store,
+        backend=known.backend,
+        with_=known.with_,
+        reports=known.reports,
+        for_pytest=passed + others,
+        cell=known.cell,
+        url=known.url,
+        provider=known.provider,
     )
 
 

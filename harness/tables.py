@@ -153,6 +153,12 @@ class Table:
         for name in self._values:
             yield name, self.table(name)
 
+    def optional_tables(self, key: str) -> Iterator[tuple[str, Table]]:
+        """Yield the tables of a table by name, none where the key is absent."""
+        table = Table(self._mapping(key), self._path(key))
+        for name in table._values:
+            yield name, table.table(name)
+
     def named_tables(self) -> Iterator[tuple[str, Table]]:
         """Yield every value by name; the names become parts of cells' ids.
 

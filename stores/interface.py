@@ -12,11 +12,29 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 from uuid import uuid4
+
+from stores.errors import NotSupported
 
 FEATURES = frozenset({"history", "context", "sessions", "ttl", "lock"})
 """The parts of the interface that a store may offer; a part it lacks raises `NotSupported`."""
+
+FEATURE_OF = {
+    "append_message": "history",
+    "append_messages": "history",
+    "get_history": "history",
+    "load_session": "history",
+    "save_context": "context",
+    "load_context": "context",
+    "update_context": "context",
+    "delete_session": "sessions",
+    "iter_sessions": "sessions",
+    "set_ttl": "ttl",
+    "get_ttl": "ttl",
+    "lock": "lock",
+}
+"""The part of the interface that each method belongs to; the others belong to every store."""
 
 Seconds = float | timedelta
 """A duration: seconds, or a timedelta. Milliseconds are kept."""
@@ -115,6 +133,11 @@ class MemoryStore(ABC):
     """
 
     features: ClassVar[frozenset[str]] = FEATURES
+    """A class that names fewer need not have the methods of the others: they are refused."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_the_rest(cls)
 
     @abstractmethod
     def append_message(
@@ -230,6 +253,11 @@ class AsyncMemoryStore(ABC):
     """`MemoryStore`, awaited: the same calls, results and errors."""
 
     features: ClassVar[frozenset[str]] = FEATURES
+    """See `MemoryStore.features`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_the_rest(cls)
 
     @abstractmethod
     async def append_message(
@@ -318,3 +346,17 @@ class AsyncMemoryStore(ABC):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _refuse_the_rest(cls: type[MemoryStore | AsyncMemoryStore]) -> None:
+    """Let a class refuse the calls of features that it does not offer."""
+    for name, feature in FEATURE_OF.items():
+        if feature not in cls.features and hasattr(getattr(cls, name), "__isabstractmethod__"):
+            setattr(cls, name, _refusal(name, feature))
+
+
+def _refusal(name: str, feature: str) -> Callable[..., NoReturn]:
+    def refused(self: object, *_args: object, **_kwargs: object) -> NoReturn:
+        raise NotSupported(f"{type(self).__name__} has no {name}: it does not offer {feature}")
+
+    return refused

@@ -64,10 +64,9 @@ class RedisStates:
             yield
 
     def age(self, namespace: str, seconds: int) -> None:
-        prefix = b"{%d:%s:" % (len(namespace.encode()), namespace.encode())
         with self._client() as client:
             for key in client.scan_iter(count=1000):
-                if not key.startswith(prefix):
+                if namespace.encode() not in key:
                     continue
                 with client.pipeline() as pipeline:
                     left, content = pipeline.pttl(key).dump(key).execute()

@@ -1,0 +1,90 @@
+"""Stores that are asked for by name: rows of matrix.toml, and a factory of the user's own.
+
+Standard library only: the noxfile imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.matrix import FACTORY, FACTORY_MEANING, Matrix, Store
+from harness.tables import MatrixError
+
+BACKENDS = ("redis", "postgres")
+"""Of a factory that no row names: the first one, unless told."""
+PROJECT_FILES = ("pyproject.toml", "setup.py")
+
+
+def row_of(matrix: Matrix, name: str, backend: str | None = None) -> Store | None:
+    """Return the row of a store, a subject or a factory; None where no row has the name.
+
+    Raises MatrixError for a text that is neither a name nor a factory.
+    """
+    known = {**matrix.subjects, **matrix.stores}
+    if name in known or ":" not in name:
+        return known.get(name)
+    if not re.fullmatch(FACTORY, name):
+        raise MatrixError(f"--store takes a name or {FACTORY_MEANING}, not {name!r}")
+    return Store(name, name, backend or BACKENDS[0])
+
+
+def with_stores(matrix: Matrix, names: Iterable[str], backend: str | None = None) -> Matrix:
+    """Return the matrix with rows for what was asked for and is not among its stores.
+
+    A name that is nowhere is left for `Matrix.require` to tell.
+    """
+    rows = [row_of(matrix, name, backend) for name in names]
+    more = {row.name: row for row in rows if row and row.name not in matrix.stores}
+    return replace(matrix, stores={**matrix.stores, **more})
+
+
+def chosen(matrix: Matrix, names: Sequence[str]) -> list[Store]:
+    """Return the stores of those names, all without names."""
+    return [row for name, row in matrix.stores.items() if name in names or not names]
+
+
+def packages(stores: Iterable[Store], with_: Iterable[str]) -> list[str]:
+    """Return what has to be installed for stores, as words for pip.
+
+    ``with_`` are folders and requirements. A folder with a project is installed in place, so that
+    a change in it needs no installation; one without is only put on the path. Raises MatrixError
+    for a path where nothing is.
+    """
+    wanted = [requirement for store in stores for requirement in store.requires]
+    for word in with_:
+        path = Path(word)
+        if path.is_dir():
+            wanted += ["-e", str(path)] if _projects(path) else []
+        elif path.is_file() or not re.search(r"^[./~]|[/\\]$", word):
+            wanted.append(word)
+        else:
+            raise MatrixError(f"--with {word}: there is no such folder")
+    return wanted
+
+
+def folders(with_: Iterable[str]) -> list[str]:
+    """Return the folders to put on the path: those without a project."""
+    paths = [Path(word) for word in with_]
+    return [str(path.resolve()) for path in paths if path.is_dir() and not _projects(path)]
+
+
+def environment_name(wanted: Sequence[str]) -> str:
+    """Return the name of the environment for some packages: the shared one's where there are none.
+
+    It depends on the projects' own files too: what they need may change.
+    """
+    if not wanted:
+        return "env"
+    files = [file.read_text("utf-8") for word in wanted for file in _projects(Path(word))]
+    text = json.dumps([sys.version, *wanted, *files])
+    return f"env_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def _projects(path: Path) -> list[Path]:
+    return [path / name for name in PROJECT_FILES if (path / name).is_file()]
