@@ -59,6 +59,7 @@ def test_no_call_leaves_a_transaction_open(
 
 
 @contract("net-8")
+@needs("own_connections")
 def test_an_exhausted_pool_is_an_error_in_time_and_recovers(
     new_proxied: Callable[[], Proxied], open_store: OpenStore, ways: list[str], timeout: float
 ) -> None:
@@ -90,7 +91,7 @@ def test_an_exhausted_pool_is_an_error_in_time_and_recovers(
 
 
 @contract("net-8")
-@needs("connections")
+@needs("connections", "own_connections")
 def test_neither_use_nor_failures_nor_closing_leak_connections(
     proxied: Proxied,
     open_store: OpenStore,
@@ -188,7 +189,7 @@ def test_calls_work_through_a_proxy_that_pools_transactions(
 
 
 @contract("net-10")
-@needs("accounts")
+@needs("accounts", "own_connections")
 def test_a_refused_login_is_a_clear_error_without_the_password(
     open_store: OpenStore, ways: list[str], inspector: Inspector, timeout: float
 ) -> None:
@@ -240,6 +241,7 @@ def said(error: BaseException) -> Iterator[str]:
 
 
 @contract("net-10")
+@needs("own_connections")
 @pytest.mark.parametrize("secret", ["half/left", "half#left", "half?left", "half@left", "12/left"])
 def test_a_url_with_a_raw_password_is_refused_without_it(
     open_store: OpenStore, server: Server, timeout: float, secret: str

@@ -48,6 +48,7 @@ def test_what_is_appended_is_read_back(store: MemoryStore, inspector: Inspector)
 
 
 @contract("conv-2")
+@needs("limits")
 def test_limit_gives_the_newest_oldest_first(store: MemoryStore) -> None:
     """`limit` gives the newest n, oldest first; 0, huge and None are defined, negative refused.
 
@@ -70,6 +71,7 @@ def test_limit_gives_the_newest_oldest_first(store: MemoryStore) -> None:
 
 
 @contract("conv-2")
+@needs("limits")
 def test_a_limit_that_counts_nothing_is_refused(store: MemoryStore) -> None:
     """A negative `limit`, a `before` under 1 or a number of another type is a ValueError.
 
@@ -119,6 +121,23 @@ def test_batches_of_two_writers_stay_contiguous(
 
 
 @contract("conv-5")
+def test_a_batch_with_a_bad_message_stores_none_of_it(
+    store: MemoryStore, inspector: Inspector
+) -> None:
+    """A batch whose 2nd message cannot be stored leaves nothing of it, not even the 1st.
+
+    Whether messages are turned into records one by one, each as it is sent.
+    """
+    first = store.append_message(SESSION, Message("user", "known"))
+    bad = Message("user", "second", metadata={"key": object()})
+    with pytest.raises(NotSerializable):
+        store.append_messages(SESSION, [Message("user", "first"), bad])
+    assert contents(store.get_history(SESSION)) == ["known"]
+    assert [raw.position for raw in inspector.messages(SESSION)] == [first.position]
+
+
+@contract("conv-5")
+@needs("message_ids")
 def test_a_batch_is_stored_wholly_or_not_at_all(
     store: MemoryStore, open_store: OpenStore, inspector: Inspector
 ) -> None:
@@ -156,6 +175,7 @@ def test_a_batch_is_stored_wholly_or_not_at_all(
 
 
 @contract("conv-6")
+@needs("message_ids")
 def test_the_same_id_is_stored_once(
     store: MemoryStore, open_store: OpenStore, inspector: Inspector
 ) -> None:
@@ -180,6 +200,7 @@ def test_the_same_id_is_stored_once(
 
 
 @contract("conv-6")
+@needs("message_ids")
 def test_the_same_id_from_many_writers_is_stored_once(
     store: MemoryStore, open_store: OpenStore, inspector: Inspector
 ) -> None:
@@ -197,6 +218,7 @@ def test_the_same_id_from_many_writers_is_stored_once(
 
 
 @contract("conv-6")
+@needs("message_ids")
 def test_the_same_id_with_other_content_is_a_conflict(
     store: MemoryStore, inspector: Inspector
 ) -> None:
@@ -260,6 +282,7 @@ def test_a_session_outlives_its_first_billions(store: MemoryStore, inspector: In
 
 
 @contract("conv-8")
+@needs("limits")
 def test_paging_neither_skips_nor_repeats(store: MemoryStore, open_store: OpenStore) -> None:
     """Paging with `before` neither skips nor repeats while others append.
 

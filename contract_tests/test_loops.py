@@ -37,7 +37,7 @@ def open_async(opening: Opening, **options: Any) -> AsyncMemoryStore:
 
 
 @contract("con-6")
-@needs("tasks")
+@needs("tasks", "own_connections")
 def test_store_used_from_two_event_loops(opening: Opening) -> None:
     """A store used from one event loop after another, and from two at once, works or refuses.
 
@@ -55,7 +55,7 @@ def test_store_used_from_two_event_loops(opening: Opening) -> None:
 
 
 @contract("con-6")
-@needs("processes")
+@needs("processes", "own_connections")
 def test_store_used_after_a_fork(opening: Opening, worker_processes: ProcessPoolExecutor) -> None:
     """A store that parent and child use after a fork works or refuses, and mixes up no replies.
 

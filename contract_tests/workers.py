@@ -26,7 +26,9 @@ def opened(opening: Opening) -> Iterator[MemoryStore]:
         loop.stop()
 
 
-def write_and_read(opening: Opening, worker: str, session_id: str) -> HistoryRecord:
+def write_and_read(
+    opening: Opening, worker: str, session_id: str, *, repeated: bool
+) -> HistoryRecord:
     """Write as all others do at the same time, with reads in between; return what came of it."""
     history = History(0)
     with opened(opening) as store:
@@ -34,7 +36,9 @@ def write_and_read(opening: Opening, worker: str, session_id: str) -> HistoryRec
         meet()
         together(
             [
-                lambda: workload.write(store, history, worker, session_id, LONG_TURNS),
+                lambda: workload.write(
+                    store, history, worker, session_id, LONG_TURNS, repeated=repeated
+                ),
                 lambda: workload.read(store, history, f"{worker}'s reader", session_id, [None] * 6),
             ]
         )

@@ -26,7 +26,9 @@ def turn(worker: str, number: int, size: int) -> list[Message]:
     ]
 
 
-def sent(workers: Sequence[str], turns: Sequence[int] = TURNS) -> dict[str, str]:
+def sent(
+    workers: Sequence[str], turns: Sequence[int] = TURNS, *, repeated: bool = True
+) -> dict[str, str]:
     """Return the content of each message id that the writers append."""
     messages = [
         message
@@ -34,7 +36,8 @@ def sent(workers: Sequence[str], turns: Sequence[int] = TURNS) -> dict[str, str]
         for number, size in enumerate(turns)
         for message in turn(worker, number, size)
     ]
-    return {message.id: message.content for message in (OPENING, *messages)}
+    said = [OPENING, *messages] if repeated else messages
+    return {message.id: message.content for message in said}
 
 
 def write(
@@ -43,9 +46,15 @@ def write(
     worker: str,
     session_id: str,
     turns: Sequence[int] = TURNS,
+    *,
+    repeated: bool = True,
 ) -> None:
-    """Append the opening, and then turns of one's own, each as soon as the last is there."""
-    batches = [[OPENING], *(turn(worker, number, size) for number, size in enumerate(turns))]
+    """Append the opening, and then turns of one's own, each as soon as the last is there.
+
+    Only the opening is ``repeated``: all writers append it.
+    """
+    opening = [[OPENING]] if repeated else []
+    batches = [*opening, *(turn(worker, number, size) for number, size in enumerate(turns))]
     for messages in batches:
         with history.append(worker, [message.id for message in messages]) as call:
             if len(messages) == 1:
