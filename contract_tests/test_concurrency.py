@@ -85,7 +85,7 @@ def test_processes_that_append_at_once_have_one_order(
 
 
 @contract("con-3")
-@needs("processes")
+@needs("processes", "own_setup")
 def test_first_use_from_many_processes_at_once(
     opening: Opening,
     open_store: OpenStore,

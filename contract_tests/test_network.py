@@ -243,6 +243,7 @@ def test_a_write_whose_reply_is_lost_happens_once(
 
 
 @contract("net-3")
+@needs("own_connections")
 @pytest.mark.parametrize("fault", ["refused", "silent", "deaf"])
 def test_every_call_says_that_the_server_is_out_of_reach(
     proxied: Proxied,
@@ -276,6 +277,8 @@ def test_every_call_says_that_the_server_is_out_of_reach(
     right = StoreError if "certainty" in store_row.lacks else StoreUnavailable
     wrong = {name: one.fault(right) for name, one in found.items()}
     assert not {name: fault for name, fault in wrong.items() if fault}
+    if "deadlines" in store_row.lacks:
+        return
     limit = timeout + LATE + stalled.seconds
     slow = {name: one.seconds for name, one in found.items() if one.seconds > limit}
     assert not slow, f"later than the timeout of {timeout:.2f} s ({stalled})"

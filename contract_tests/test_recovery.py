@@ -20,7 +20,7 @@ from harness.matrix import Cell
 from stores.errors import StoreError
 from stores.interface import MemoryStore, Message
 
-pytestmark = needs("network")
+pytestmark = needs("network", "own_connections")
 
 TIMEOUT = 3.0
 """Seconds: a busy machine connects in a quarter of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,9 @@ def load_factory(factory: str) -> Any:
     """Import ``package.module:callable.attribute``; raise MatrixError saying which part fails."""
     module_name, _, names = factory.partition(":")
     try:
-        target: Any = importlib.import_module(module_name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # what a user's packages warn of is no fault here
+            target: Any = importlib.import_module(module_name)
         for name in names.split("."):
             target = getattr(target, name)
     except Exception as error:  # a module may raise anything while it is imported

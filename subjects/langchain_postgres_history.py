@@ -1,7 +1,8 @@
 """langchain-postgres' PostgresChatMessageHistory.
 
-Connections are the application's: here a pool that looks whether one is alive before it gives it.
-Sessions are named by UUIDs, tables by words: both are made of the names that the contracts use.
+Connections and the creation of tables are the application's: here a connection for each call, and
+a lock while tables are created. Sessions are named by UUIDs, tables by words: both are made of the
+names that the contracts use.
 """
 
 from __future__ import annotations
@@ -10,42 +11,33 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import psycopg
 from langchain_postgres import PostgresChatMessageHistory
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from stores import MemoryStore, Message, Session, StoredMessage
 from subjects.langchain_words import ours, theirs
 from subjects.words import load, part, places, reading, writing
 
-ERRORS = (psycopg.Error, PoolTimeout)
+ERRORS = (psycopg.Error,)
 
 
 class LangchainPostgres(MemoryStore):
-    """`PostgresChatMessageHistory`, on a connection of a pool for each call."""
+    """`PostgresChatMessageHistory`, on a connection of its own for each call."""
 
     features = frozenset({"history"})
 
-    def __init__(
-        self, url: str, *, namespace: str, timeout: float = 5, max_connections: int = 10, **_: Any
-    ) -> None:
+    def __init__(self, url: str, *, namespace: str, timeout: float = 5, **_: Any) -> None:
         milliseconds = math.ceil(timeout * 1000)
         self._table = f"history_{hashlib.sha256(namespace.encode()).hexdigest()[:16]}"
-        self._pool = ConnectionPool(
+        self._connect = partial(
+            psycopg.connect,
             url,
-            min_size=0,
-            max_size=max_connections,
-            timeout=timeout,
-            kwargs={
-                "connect_timeout": math.ceil(timeout),
-                "options": f"-c statement_timeout={milliseconds}",
-                "tcp_user_timeout": milliseconds,
-            },
-            check=ConnectionPool.check_connection,
-            open=True,
+            connect_timeout=math.ceil(timeout),
+            options=f"-c statement_timeout={milliseconds}",
         )
         self._ready = False
 
@@ -73,16 +65,17 @@ class LangchainPostgres(MemoryStore):
         return load(self, session_id, limit)
 
     def ping(self) -> None:
-        with reading(ERRORS), self._pool.connection() as connection:
+        with reading(ERRORS), self._connect() as connection:
             connection.execute("SELECT 1")
 
     def close(self) -> None:
-        self._pool.close()
+        """Do nothing: no connection outlives its call."""
 
     @contextmanager
     def _history(self, session_id: str) -> Iterator[PostgresChatMessageHistory]:
-        with self._pool.connection() as connection:
+        with self._connect() as connection:
             if not self._ready:
+                connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self._table])
                 PostgresChatMessageHistory.create_tables(connection, self._table)
                 self._ready = True
             named = str(uuid5(NAMESPACE_URL, session_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Protocol
 
 from stores import (
@@ -15,7 +15,9 @@ from stores import (
     StoredMessage,
     StoreUnavailable,
 )
+from stores.codec import decode_context, encode_context
 
+LONGEST_TIME = 1000
 Errors = tuple[type[Exception], ...]
 EXTRA = "memory_matrix"
 """The key under which a message's time and metadata travel, where a subject keeps what it gets."""
@@ -42,13 +44,14 @@ def writing(errors: Errors) -> Iterator[None]:
 
 
 def extra_of(message: Message) -> dict[str, Any]:
-    """Return what a subject has no place of its own for, as JSON."""
-    return {"created_at": message.created_at.isoformat(), "metadata": message.metadata}
+    """Return what a subject has no place of its own for. Only the time is made JSON here."""
+    time = encode_context({"at": message.created_at}, LONGEST_TIME)
+    return {"created_at": time.decode(), "metadata": message.metadata}
 
 
 def stored(role: str, content: str, name: str, extra: dict[str, Any], place: int) -> StoredMessage:
     """Return a message at its place in the history, from 1. No subject says when it was stored."""
-    created_at = datetime.fromisoformat(extra["created_at"])
+    created_at = decode_context(extra["created_at"].encode(), name)["at"]
     return StoredMessage(
         role,
         content,
