@@ -40,7 +40,7 @@ nox.options.sessions = ["fast"]
 ROOT = Path(__file__).resolve().parent
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
-OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
+OWN_OPTIONS = {"leaks", "up", "down", "compose", "subjects"} & set(WORDS)
 OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
@@ -154,6 +154,13 @@ def tests(session: nox.Session) -> None:
 def leaks(session: nox.Session) -> None:
     """Run stores with known bugs: tell which of them each lane would let through."""
     session.run(PYTHON, "-m", "harness.leaks", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=[ENV])
+def subjects(session: nox.Session) -> None:
+    """Run the contracts on stores that others wrote: tell which of them each keeps."""
+    session.env["NOX"] = sys.executable  # each subject runs in a nox of its own
+    session.run(PYTHON, "-m", "harness.subjects", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=[ENV])

@@ -1,8 +1,12 @@
 """langchain-postgres' PostgresChatMessageHistory.
 
-Connections and the creation of tables are the application's: here a connection for each call, and
-a lock while tables are created. Sessions are named by UUIDs, tables by words: both are made of the
-names that the contracts use.
+Connections and the creation of tables are the application's: here a connection for each thread,
+made anew where it is closed, and a lock while tables are created. Sessions are named by UUIDs,
+tables by words: both are made of the names that the contracts use.
+
+Its documentation says that it is "designed for prototyping applications", and that messages "are
+sorted by the id (which should be increasing monotonically), and correspond to the order in which
+the messages were added to the history".
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from threading import local
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -26,7 +31,7 @@ ERRORS = (psycopg.Error,)
 
 
 class LangchainPostgres(MemoryStore):
-    """`PostgresChatMessageHistory`, on a connection of its own for each call."""
+    """`PostgresChatMessageHistory`, on a connection for each thread."""
 
     features = frozenset({"history"})
 
@@ -39,6 +44,8 @@ class LangchainPostgres(MemoryStore):
             connect_timeout=math.ceil(timeout),
             options=f"-c statement_timeout={milliseconds}",
         )
+        self._own = local()
+        self._opened: list[psycopg.Connection] = []
         self._ready = False
 
     def append_message(
@@ -65,15 +72,31 @@ class LangchainPostgres(MemoryStore):
         return load(self, session_id, limit)
 
     def ping(self) -> None:
-        with reading(ERRORS), self._connect() as connection:
+        with reading(ERRORS), self._connection() as connection:
             connection.execute("SELECT 1")
 
     def close(self) -> None:
-        """Do nothing: no connection outlives its call."""
+        for connection in self._opened:
+            connection.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        """Give the thread's connection, and end what transaction an error has left."""
+        connection: psycopg.Connection | None = getattr(self._own, "connection", None)
+        if connection is None or connection.closed:
+            connection = self._own.connection = self._connect()
+            self._opened.append(connection)
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            if not connection.closed:
+                connection.rollback()
+            raise
 
     @contextmanager
     def _history(self, session_id: str) -> Iterator[PostgresChatMessageHistory]:
-        with self._connect() as connection:
+        with self._connection() as connection:
             if not self._ready:
                 connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self._table])
                 PostgresChatMessageHistory.create_tables(connection, self._table)

@@ -1,6 +1,10 @@
 """langchain-community's RedisChatMessageHistory.
 
 It makes a client of its own for each session, from a URL; timeouts go into the URL.
+
+Its documentation promises that messages are stored in Redis under a key of the session, and nothing
+of batches: langchain-core's `add_messages` says that implementations should avoid round trips, and
+this one has none of its own. The package is no longer maintained, as it says itself at its import.
 """
 
 from __future__ import annotations

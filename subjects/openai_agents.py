@@ -1,6 +1,9 @@
 """openai-agents' RedisSession.
 
 It makes a client of its own for each session, from a URL; timeouts go to the driver.
+
+Its documentation says that a batch of items is appended atomically, and that an application may
+give it a client of its own instead. Of several event loops it says nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from agents.extensions.memory import RedisSession
 from stores import AsyncMemoryStore, Message, Session, StoredMessage, StoreUnavailable
 from subjects.words import EXTRA, extra_of, part, places, reading, stored, writing
 
-ERRORS = (redis.RedisError, OSError)
+ERRORS = (redis.RedisError, OSError, RuntimeError)
+"""A session that is closed, or of a loop that has ended, raises RuntimeError."""
 
 
 class OpenAIAgentsRedis(AsyncMemoryStore):
