@@ -40,8 +40,11 @@ nox.options.sessions = ["fast"]
 ROOT = Path(__file__).resolve().parent
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
-OWN_OPTIONS = {"leaks", "up", "down", "compose", "subjects"} & set(WORDS)
-OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
+OWN_OPTIONS = {"up", "down", "compose", "subjects"} & set(WORDS)
+ARGUMENTS = [] if OWN_OPTIONS else sys.argv[CUT + 1 :]
+if "leaks" in WORDS and {"-h", "--help"} & set(ARGUMENTS):
+    ARGUMENTS = []  # it explains its own options
+OPTIONS = parse(ARGUMENTS)
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:

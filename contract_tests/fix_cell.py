@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from harness.attestation import AttestationError, Facts, attest
 from harness.backends import Backend, backend
 from harness.matrix import Cell, Matrix, load
 from harness.orphans import end_with_parent
-from harness.own_stores import folders, with_stores
+from harness.own_stores import put_on_path, with_stores
 from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
@@ -65,9 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("seed")
     config.stash[SEED] = random.SystemRandom().randrange(1, 10**6) if seed is None else seed
     folder = config.stash[FOLDER] = Path(config.getoption("reports")) / cell.id
-    path = folders(config.getoption("with_"))
-    sys.path[:0] = path
-    os.environ["PYTHONPATH"] = os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")])
+    put_on_path(config.getoption("with_"))
     if config.option.collectonly:
         return
     for number in SIGNALS:

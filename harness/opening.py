@@ -82,6 +82,14 @@ def missing_methods(factory: Any) -> list[str]:
     return sorted(getattr(made, "__abstractmethods__", ()))
 
 
+def features_known(factory: str) -> frozenset[str] | None:
+    """Return what a factory's class offers; None where only an open store could tell."""
+    target = load_factory(factory)
+    made = target if isinstance(target, type) else getattr(target, "__self__", None)
+    features: frozenset[str] | None = getattr(made, "features", None)
+    return features
+
+
 def main(factories: Sequence[str]) -> int:
     """Load factories; print what is wrong with them, and return 1 if anything is."""
     faults = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -72,6 +73,15 @@ def folders(with_: Iterable[str]) -> list[str]:
     """Return the folders to put on the path: those without a project."""
     paths = [Path(word) for word in with_]
     return [str(path.resolve()) for path in paths if path.is_dir() and not _projects(path)]
+
+
+def put_on_path(with_: Iterable[str]) -> None:
+    """Let this process, and those that it starts, import from the folders without a project."""
+    paths = folders(with_)
+    sys.path[:0] = paths
+    if paths:
+        inherited = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([inherited] if inherited else [])])
 
 
 def environment_name(wanted: Sequence[str]) -> str:

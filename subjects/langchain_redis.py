@@ -2,9 +2,10 @@
 
 It makes a client of its own for each session, from a URL; timeouts go into the URL.
 
-Its documentation promises that messages are stored in Redis under a key of the session, and nothing
-of batches: langchain-core's `add_messages` says that implementations should avoid round trips, and
-this one has none of its own. The package is no longer maintained, as it says itself at its import.
+Its documentation calls it "chat message history stored in a Redis database", and promises nothing
+of batches: langchain-core's `add_messages` is to avoid round trips, and by default calls
+`add_message` for each message, as here. The package says at its import that it is no longer
+maintained.
 """
 
 from __future__ import annotations

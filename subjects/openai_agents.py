@@ -2,8 +2,8 @@
 
 It makes a client of its own for each session, from a URL; timeouts go to the driver.
 
-Its documentation says that a batch of items is appended atomically, and that an application may
-give it a client of its own instead. Of several event loops it says nothing.
+Its documentation says that an application may give it a client of its own instead, and its source
+that items are appended atomically. Neither speaks of several event loops.
 """
 
 from __future__ import annotations

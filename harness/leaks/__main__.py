@@ -20,6 +20,7 @@ from harness.leaks.verdicts import verdicts
 from harness.matrix import load
 from harness.opening import load_factory
 from harness.orphans import end_with_parent
+from harness.own_stores import put_on_path
 from harness.tables import MatrixError, listed
 from mutants import Mutant
 
@@ -63,8 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 def _own_store(options: argparse.Namespace) -> int:
     """Give the user's store the bugs that any store can be given; 1 if one goes unnoticed."""
     os.environ[STORE], os.environ[BACKEND] = options.store, options.backend or ""
-    sys.path[:0] = options.with_
-    os.environ["PYTHONPATH"] = os.pathsep.join([*options.with_, os.environ.get("PYTHONPATH", "")])
+    put_on_path(options.with_)
     matrix = load()
     row = own_row(matrix)
     assert row
@@ -106,7 +106,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--backend", choices=["redis", "postgres"], help="of --store's server")
     parser.add_argument(
-        "--with", dest="with_", action="append", default=[], metavar="FOLDER", help="where it is"
+        *("--with",),
+        dest="with_",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="what --store comes from: a folder, or a requirement as for pip",
     )
     parser.add_argument("--check", action="store_true", help="only look whether docs are current")
     return parser.parse_args(arguments)

@@ -9,8 +9,9 @@ from typing import Any
 
 from harness.faces import LoopThread
 from harness.leaks.verdicts import Verdict
-from harness.matrix import BACKENDS, Matrix, Store
-from harness.opening import Opening
+from harness.matrix import Matrix, Store
+from harness.opening import Opening, features_known
+from harness.own_stores import row_of
 from harness.tables import MatrixError
 from mutants import Mutant
 from mutants._generic import GENERIC, Wrapped
@@ -45,12 +46,11 @@ def own_row(matrix: Matrix) -> Store | None:
     name = os.environ.get(STORE)
     if not name:
         return None
-    if name in matrix.stores:
-        row = matrix.stores[name]
-    elif ":" in name:
-        row = Store(name.rpartition(":")[2], name, os.environ.get(BACKEND) or BACKENDS[0])
-    else:
+    row = row_of(matrix, name, os.environ.get(BACKEND))
+    if row is None:
         raise MatrixError(f"--store takes package.module:callable or a name, not {name!r}")
+    if row.features is None:
+        row = replace(row, features=features_known(row.factory))
     return replace(row, ways={}, lacks={**row.lacks, "tasks": BLOCKS})
 
 

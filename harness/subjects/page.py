@@ -13,6 +13,7 @@ from harness.subjects.outcomes import BROKEN, KEPT, LEFT_OUT, TIMING, Found, Mea
 KEPT_RESULTS = ROOT / "subjects" / "results.json"
 PAGE = ROOT / "docs" / "subjects.md"
 SIGNS = {KEPT: "kept", BROKEN: "**broken**", TIMING: "**at times**", LEFT_OUT: "–"}
+NOT_OFFERED = "the store does not offer "
 INTRODUCTION = """\
 # Stores that others wrote
 
@@ -53,7 +54,7 @@ def page(results: Mapping[str, Measured], subjects: Mapping[str, Store], tries: 
     lines = [INTRODUCTION.format(tries=tries), *_subjects(results), "", *_rules(results)]
     for name, measured in results.items():
         lines += ["", f"## {name}", "", *_about(subjects[name]), ""]
-        lines += _evidence(measured)
+        lines += _evidence(measured, subjects[name])
     return "\n".join(lines) + "\n"
 
 
@@ -91,18 +92,19 @@ def _about(subject: Store) -> list[str]:
     return [get_docstring(parse(path.read_text(encoding="utf-8"))) or ""]
 
 
-def _evidence(measured: Measured) -> list[str]:
-    shown = [(n, one) for n, one in measured.contracts.items() if one.outcome in {BROKEN, TIMING}]
-    lines = [
-        f"- {SIGNS[one.outcome]} `{name}`: `{one.said.replace('`', chr(39))}`"
-        for name, one in shown
-    ]
-    left_out: dict[str, list[str]] = {}
+def _evidence(measured: Measured, subject: Store) -> list[str]:
+    """Return what was broken, with the line that says most, and what the store has no call for."""
+    lines, left_out = [], dict[str, int]()
     for name, one in measured.contracts.items():
-        if one.outcome == LEFT_OUT:
-            left_out.setdefault(one.said, []).append(name)
-    reasons = [f"- {len(names)} contracts: {_safe(why)}" for why, names in left_out.items()]
-    return [*(lines or ["No contract was broken."]), "", "Left out:", "", *reasons]
+        if one.outcome in {BROKEN, TIMING}:
+            said = one.said.replace("`", "'")
+            lines.append(f"- {SIGNS[one.outcome]} `{name}`: `{said}`")
+        own = [why for why in subject.lacks.values() if why in one.said]
+        own += [one.said] if one.said.startswith(NOT_OFFERED) and ";" not in one.said else []
+        for why in own[:1] if one.outcome == LEFT_OUT else []:
+            left_out[why] = left_out.get(why, 0) + 1
+    reasons = [f"- {_safe(why)} ({count})" for why, count in left_out.items()]
+    return [*(lines or ["None was broken."]), "", "Contracts left out:", "", *reasons]
 
 
 def _safe(text: str) -> str:
