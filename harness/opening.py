@@ -84,7 +84,10 @@ def missing_methods(factory: Any) -> list[str]:
 
 def features_known(factory: str) -> frozenset[str] | None:
     """Return what a factory's class offers; None where only an open store could tell."""
-    target = load_factory(factory)
+    try:
+        target = load_factory(factory)
+    except MatrixError:
+        return None
     made = target if isinstance(target, type) else getattr(target, "__self__", None)
     features: frozenset[str] | None = getattr(made, "features", None)
     return features

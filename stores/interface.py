@@ -349,9 +349,13 @@ class AsyncMemoryStore(ABC):
 
 
 def _refuse_the_rest(cls: type[MemoryStore | AsyncMemoryStore]) -> None:
-    """Let a class refuse the calls of features that it does not offer."""
+    """Let a class refuse the calls of features that it does not offer, and have all others."""
+    face = MemoryStore if issubclass(cls, MemoryStore) else AsyncMemoryStore
     for name, feature in FEATURE_OF.items():
-        if feature not in cls.features and hasattr(getattr(cls, name), "__isabstractmethod__"):
+        method = getattr(cls, name)
+        if feature in cls.features and hasattr(method, "refuses"):
+            setattr(cls, name, getattr(face, name))  # refused by a class that offers less
+        elif feature not in cls.features and hasattr(method, "__isabstractmethod__"):
             setattr(cls, name, _refusal(name, feature))
 
 
@@ -359,4 +363,5 @@ def _refusal(name: str, feature: str) -> Callable[..., NoReturn]:
     def refused(self: object, *_args: object, **_kwargs: object) -> NoReturn:
         raise NotSupported(f"{type(self).__name__} has no {name}: it does not offer {feature}")
 
+    refused.refuses = feature  # type: ignore[attr-defined] # known again in a subclass
     return refused

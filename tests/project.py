@@ -23,7 +23,7 @@ SECONDS = 60
 
 
 class Project:
-    """A folder with noxfile, matrix.toml, harness, mutants and stores, but no contracts yet."""
+    """A folder with all that runs contracts, but no contracts yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Project:
         folder.mkdir(exist_ok=True)
         for name in NEEDED:
             shutil.copy2(ROOT / name, folder / name)
-        for name in ("harness", "mutants", "stores"):
+        for name in ("harness", "mutants", "stores", "subjects"):
             shutil.copytree(ROOT / name, folder / name)
         shutil.copytree(
             ROOT / "contract_tests",

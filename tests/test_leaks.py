@@ -118,7 +118,7 @@ def test_a_users_own_store_can_be_given_bugs(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(BACKEND, "postgres")
     row = own_row(load())
     assert row
-    assert (row.name, row.backend) == ("MyStore.from_url", "postgres")
+    assert (row.name, row.backend) == ("my_agent.memory:MyStore.from_url", "postgres")
     there = {(c.rule, c.place.partition("::")[2]) for c in contracts(ROOT / "contract_tests")}
     assert {(one.rule, one.test) for one in generic_mutants(row).values()} <= there
     monkeypatch.setenv(STORE, "RedisStore")
