@@ -175,6 +175,7 @@ def lint(session: nox.Session) -> None:
         ["mypy", "--no-error-summary"],
         ["harness.docs", "--check"],
         ["harness.leaks", "--check"],
+        ["harness.subjects", "--check"],
     ):
         session.run(PYTHON, "-m", *command, external=True)
     session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)

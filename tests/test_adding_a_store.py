@@ -35,6 +35,7 @@ def documented(tmp_path: Path) -> Iterator[Project]:
     made.close()
 
 
+@pytest.mark.timeout(180)  # it runs nox three times
 def test_a_new_users_path_leads_from_red_to_green(documented: Project) -> None:
     """Each command says what the page says: the rule, then what repeats it, then no failure."""
     first, again, *_ = blocks("sh")

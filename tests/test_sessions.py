@@ -18,6 +18,7 @@ SESSIONS = {
     "smoke",
     "clients",
     "fast",
+    "subjects",
     "tests",
     "lint",
     "report",
