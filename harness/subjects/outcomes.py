@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from harness.report.results import Result
 
@@ -34,18 +35,12 @@ class Measured:
     """By ``rule test``."""
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, object]) -> Measured:
+    def from_dict(cls, kept: Mapping[str, Any]) -> Measured:
         """Read what `to_dict` made."""
-        values: dict[str, object] = dict(kept)
-        contracts = values["contracts"]
-        assert isinstance(contracts, dict)
-        values["contracts"] = {name: Found(**one) for name, one in contracts.items()}
-        servers = values["servers"]
-        assert isinstance(servers, list)
-        values["servers"] = tuple(servers)
-        return cls(**values)  # type: ignore[arg-type] # a file of this module's own
+        contracts = {name: Found(**one) for name, one in kept["contracts"].items()}
+        return cls(kept["packages"], tuple(kept["servers"]), kept["date"], contracts)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
         return asdict(self)
 
