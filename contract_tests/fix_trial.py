@@ -89,6 +89,8 @@ def _first_calls(store: MemoryStore, features: frozenset[str]) -> dict[str, Call
     if "context" in features:
         calls["save_context"] = lambda: store.save_context("a first try", {})
         calls["load_context"] = lambda: store.load_context("a first try")
+    if "sessions" in features:
+        calls["delete_session"] = lambda: store.delete_session("a first try")
     return calls
 
 

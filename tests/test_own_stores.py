@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness.opening import load_factory
 from harness.own_stores import environment_name, folders, packages, row_of, with_stores
 from harness.tables import MatrixError
 from stores import AsyncMemoryStore, MemoryStore, NotSupported
-from tests.project import SUITE, Project, contracts
+from tests.project import ROOT, SUITE, Project, contracts
 
 CELL = "redis6_aof_always_noeviction"
 WHOLE = """
@@ -48,6 +49,13 @@ def unfinished(url, **options):
 
 def nothing(url, **options):
     return {}
+"""
+LEAKY = """
+from stores.redis import RedisStore
+
+class Leaky(RedisStore):
+    def close(self):
+        pass
 """
 CONTRACTS = contracts("""
 @contract("conv-1")
@@ -187,6 +195,17 @@ def test_a_wrong_word_is_one_line(shared: Project, words: tuple[str, ...], said:
     assert ended.returncode != 0
     assert ended.stdout.startswith(said), ended.stdout
     assert len(ended.stdout.splitlines()) == 1
+
+
+@contract("hyg-4")
+def test_a_store_that_leaves_connections_is_told(project: Project) -> None:
+    """By the contract of connections, which counts them on the server."""
+    name = "test_connections.py"
+    shutil.copy2(ROOT / "contract_tests" / name, project.folder / "contract_tests" / name)
+    (project.folder / "leaky.py").write_text(LEAKY, encoding="utf-8")
+    ended = run(project, "--store", "leaky:Leaky.from_url", "-k", "leak_connections")
+    assert ended.returncode == pytest.ExitCode.TESTS_FAILED, ended.stdout
+    assert "close() has left some" in ended.stdout
 
 
 def test_a_missing_method_is_found_without_calling_the_factory() -> None:

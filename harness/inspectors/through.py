@@ -7,7 +7,7 @@ believed. What is about the server and not about records is asked of its own ins
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn, cast
 
@@ -101,7 +101,14 @@ class ThroughStore:
         self._refuse()
 
     def clear(self) -> None:
-        """Do nothing: the namespace is nobody else's, and the server is disposable."""
+        """Delete what the store lists. What it does not goes with the server, which is disposable.
+
+        Whether listing and deleting work is for contracts to tell.
+        """
+        with suppress(Exception), self._open() as store:
+            if "sessions" in features_of(store):
+                for session_id in [*store.iter_sessions()]:
+                    store.delete_session(session_id)
 
     def close(self) -> None:
         self._server.close()
