@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ NOX = (os.environ.get("NOX", sys.executable), "-m", "nox")
 
 
 class NoRunError(Exception):
-    """A subject could not be run at all; says what was printed."""
+    """A subject could not be run at all. The text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +48,25 @@ class Run:
 def run(one: Run, reports: Path, provider: str | None) -> CellReport:
     """Run a subject in a cell; raise NoRunError where its contracts did not run."""
     command = [*NOX, *one.command(reports, provider)]
-    ended = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LONGEST_SECONDS,
-        check=False,
-    )
-    report = read_cell(one.folder(reports) / one.cell.id)
+    folder = one.folder(reports) / one.cell.id
+    shutil.rmtree(folder, ignore_errors=True)  # a run that fails at once must not show the last one
+    log = reports / "subjects" / f"{one.subject.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as printed, suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+    report = read_cell(folder)
     if report.outcome != "done":
-        end = "\n".join(ended.stdout.splitlines()[-15:])
-        raise NoRunError(f"{one.subject.name} in {one.cell.id}: {report.outcome}\n{end}")
+        why = report.reason.partition("\n")[0]
+        raise NoRunError(f"{one.subject.name} in {one.cell.id}: {report.outcome}: {why}; see {log}")
     return report
 
 
