@@ -26,10 +26,12 @@ import nox
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, not a package
 
 from harness.clients import interpreter
-from harness.matrix import STANDALONE, Cell, load
+from harness.durations import longest_first, recorded
+from harness.matrix import Cell, load
 from harness.options import URL_VARIABLE, parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
+from harness.report.progress import RunFollower, end_line, shown
 from harness.tables import MatrixError
 
 nox.needs_version = ">=2026.10.20"
@@ -46,27 +48,33 @@ OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
-    MATRIX = load()
-    CELLS, SMOKE, FAST = (
+    MATRIX, SECONDS = load(), recorded()
+    LANES = [
         MATRIX.cells_of(lane, OPTIONS.stores)
         for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
+    ]
+    CELLS, SMOKE, FAST = (
+        OPTIONS.shard.of(cells, SECONDS) if OPTIONS.shard else cells for cells in LANES
     )
     for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
         MATRIX.cells_with(named, OPTIONS.lane)
     NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
     for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
-        MATRIX.cell(named)
+        if named != NO_CELL.id:
+            MATRIX.cell(named)
     if OPTIONS.cell:
         CELLS, SMOKE, FAST = (
             [cell for cell in cells if cell.id == OPTIONS.cell] for cells in (CELLS, SMOKE, FAST)
         )
 except MatrixError as error:
     sys.exit(str(error))
-if any(word.startswith(("matrix", "smoke", "clients", "-t", "--tags")) for word in WORDS):
+FOLLOWED = any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS)
+if FOLLOWED or any(word.startswith("clients") for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
 if OPTIONS.url is not None:
     os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
+FOLLOWER = RunFollower(REPORTS, sys.argv[1:], sys.stdout)
 WORKER = "--parallel-worker" in WORDS
 if OPTIONS.provider == "external" and not (OPTIONS.cell or len(NAMED) == 1 or WORKER):
     sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
@@ -82,9 +90,9 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)  # how CI stops a run:
 
 
 def parametrized(cells: list[Cell]) -> list[nox.param]:
-    """Return the cells as nox selects them, by id and by tag; groups of servers take longest."""
-    longest_first = sorted(cells, key=lambda cell: cell.topology == STANDALONE)
-    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in longest_first] or [NO_CELL]
+    """Return the cells as nox selects them, by id and by tag, the longest first."""
+    ordered = longest_first(cells, SECONDS)
+    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in ordered] or [NO_CELL]
 
 
 @nox.session(reuse_venv=True)
@@ -216,19 +224,28 @@ def install(session: nox.Session, *groups: str, packages: Iterable[str] = ()) ->
 
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
+    if not cell and OPTIONS.shard and any(LANES):
+        session.skip(f"shard {OPTIONS.shard} is empty: there are fewer cells than shards")
     if not cell:
         session.error(f"no cell here runs {', '.join(OPTIONS.stores) or OPTIONS.cell}")
     if OPTIONS.provider == "external":
         session.log(f"on the server at {OPTIONS.host}, if it is marked as disposable")
-    session.run(
-        PYTHON,
-        *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
-        external=True,
-        success_codes=[0, NOT_RUN_EXIT],
-        silent=session.parallel,  # shown when it fails; the report shows the rest
-        interrupt_timeout=5,
-        terminate_timeout=15,
-    )
+    if not session.parallel:
+        FOLLOWER.end()  # pytest tells what goes on by itself
+    try:
+        with shown(REPORTS / cell, MATRIX, SECONDS, sys.stdout):
+            session.run(
+                PYTHON,
+                *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
+                external=True,
+                success_codes=[0, NOT_RUN_EXIT],
+                silent=session.parallel,  # shown when it fails; the report shows the rest
+                interrupt_timeout=5,
+                terminate_timeout=15,
+            )
+    finally:
+        if session.parallel:
+            session.log(end_line(REPORTS / cell, MATRIX, SECONDS))
     found = read_outcome(REPORTS / cell)
     outcome, reason = found.outcome, found.reason
     if found.run != os.environ[RUN_VARIABLE]:
@@ -243,6 +260,7 @@ def run_cell(session: nox.Session, cell: str) -> None:
 
 def report_at_exit() -> None:
     """Merge the cells of this run. Nox has no session that runs after failed ones."""
+    FOLLOWER.end()
     run = os.environ[RUN_VARIABLE]
     if any(word.startswith("clients") for word in WORDS) and not {"-l", "--list"} & set(WORDS):
         summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
@@ -254,6 +272,8 @@ def report_at_exit() -> None:
 
 if not WORKER:
     atexit.register(report_at_exit)
+    if FOLLOWED and not {"-l", "--list", "--list-sessions"} & set(WORDS):
+        FOLLOWER.start()
 
 if __name__ == "__main__":
     nox.main()

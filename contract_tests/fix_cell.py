@@ -112,8 +112,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def pytest_collection_finish() -> None:
-    """Take what is imported out of the garbage collector's rounds: none of it will ever go."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say how much there is to do.
+
+    What is imported goes out of the garbage collector's rounds: none of it will ever go.
+    """
+    if REPORT in session.config.stash:
+        session.config.stash[REPORT].begins(len(session.items))
     gc.freeze()
     gc.set_threshold(OBJECTS_A_ROUND)
 

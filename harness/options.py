@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from harness.shards import Shard, parse_shard
+
 URL_VARIABLE = "MATRIX_URL"
 """The environment variable with a server's URL: command lines can be read by all users."""
 
@@ -18,6 +20,7 @@ class Options:
     """What a user asked of a session."""
 
     lane: str | None
+    shard: Shard | None
     strict: bool
     stores: list[str]
     reports: str
@@ -47,6 +50,12 @@ def parse(arguments: Sequence[str]) -> Options:
         "--url",
         help="run on this server, which somebody prepared and marked as disposable; with --cell, "
         "the row that it is. MATRIX_URL and --provider external keep it off the command line",
+    )
+    parser.add_argument(
+        "--shard",
+        type=parse_shard,
+        metavar="I/N",
+        help="only the cells of machine I of N, which all take about as long",
     )
     parser.add_argument(
         "--strict",
@@ -83,8 +92,15 @@ def parse(arguments: Sequence[str]) -> Options:
     passed += ["-k", known.k] if known.k else []
     passed += [f"--reports={known.reports}"] * (known.reports != "reports")
     return Options(
-        *(known.lane, known.strict, known.store or [], known.reports, passed + others),
-        *(known.cell, known.url, known.provider),
+        lane=known.lane,
+        shard=known.shard,
+        strict=known.strict,
+        stores=known.store or [],
+        reports=known.reports,
+        for_pytest=passed + others,
+        cell=known.cell,
+        url=known.url,
+        provider=known.provider,
     )
 
 
