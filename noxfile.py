@@ -266,7 +266,8 @@ def report_at_exit() -> None:
         summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
         subprocess.run([PYTHON, *summary], cwd=ROOT, check=False)
     if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
-        report = ("-m", "harness.report", REPORTS, f"--run={run}")
+        report = ["-m", "harness.report", str(REPORTS), f"--run={run}"]
+        report += ["--strict"] * OPTIONS.strict
         subprocess.run([PYTHON, *report], cwd=ROOT, check=False)
 
 

@@ -23,6 +23,7 @@ from harness.matrix import Cell, Matrix, load
 from harness.orphans import end_with_parent
 from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
+from harness.report.junit import JUNIT
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
 from harness.servers import NotRunError, Server, StartError
 from harness.servers.directories import delete, private_directory
@@ -74,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"the report cannot be written: {error}") from error
     config.option.report_log = str(folder / RESULTS)
+    config.option.xmlpath, config.option.junitprefix = str(folder / JUNIT), cell.id
     _keep_temporary_files_together()
 
 

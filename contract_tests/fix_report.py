@@ -12,7 +12,7 @@ import pytest
 
 from contract_tests.fix_cell import CELL, FOLDER, REPORT, SEED
 from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
-from harness.report.secrets import without_passwords
+from harness.report.secrets import hide_passwords, without_passwords
 
 Measure = Callable[..., None]
 BECAME = pytest.StashKey[dict[str, str]]()
@@ -55,9 +55,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         f"again        {_replay(item)}",
     ]
     report.sections.append(("contract", "\n".join(lines)))
-    report.sections = [(name, without_passwords(text)) for name, text in report.sections]
+    for properties in (item.user_properties, report.user_properties):
+        properties.append(("again", _replay(item)))
+    hide_passwords([report.sections, report.longrepr])
     shown = report.longreprtext
-    if (safe := without_passwords(shown)) != shown:
+    if (safe := without_passwords(shown)) != shown:  # it is no dataclass
         report.longrepr = safe
 
 

@@ -7,7 +7,7 @@ the same shards. Only the proportions matter: another machine may be faster.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from harness.matrix import Cell
@@ -31,7 +31,7 @@ def recorded(path: Path = RECORD) -> dict[str, float]:
         raise MatrixError(f"{path.name}: not seconds by cell: {error}; {RECORDED_BY}") from error
 
 
-def record(found: Mapping[str, float], known: Sequence[str], path: Path = RECORD) -> None:
+def record(found: Mapping[str, float], known: Collection[str], path: Path = RECORD) -> None:
     """Keep the seconds of these cells; of others, what was recorded, unless they are gone."""
     kept = {**recorded(path), **found}
     seconds = {cell: round(kept[cell], 1) for cell in sorted(kept) if cell in known}

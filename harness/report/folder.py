@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import IO
 
+from harness.report.junit import JUNIT, write_without_contracts
 from harness.report.outcome import FILE, RESULTS, RUN_VARIABLE, Outcome, write_outcome
 
 KILLED = "its process was killed before the cell ended"
-LEFT = (RESULTS, FILE, "facts.json", "server.log", "histories")
+LEFT = (RESULTS, FILE, JUNIT, "facts.json", "server.log", "histories")
 WAIT_SECONDS = 120.0
 """How long to wait for another run of the same cell: longer than a cell takes."""
 
@@ -58,6 +59,8 @@ class CellFolder:
             seconds=round(time.time() - self._started, 3),
         )
         write_outcome(self.path, written)
+        if not self._contracts:
+            write_without_contracts(self.path, outcome, reason)
 
     def release(self) -> None:
         """Let the next run have the folder."""

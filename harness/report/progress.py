@@ -68,28 +68,27 @@ class Following:
             self.failed.setdefault(name, _message(entry["longrepr"]))
 
 
-def line_of(follow: Following, found: Outcome) -> str:
-    """Return how far a cell is: ``118/642 contracts, 1 failed: test_x[RedisStore]``."""
-    if not found.contracts:
-        return "the server starts"
-    said = f"{follow.done}/{found.contracts} contracts"
-    if follow.failed:
-        said += f", {len(follow.failed)} failed: {', '.join(follow.failed)}"
-    return said
+def board_line(follow: Following, found: Outcome, run: str = "") -> str:
+    """Return how far a cell is: ``118/642, 1 failed | run: 12 of 58 cells | test_x[RedisStore]``.
+
+    The shortest goes first: nox cuts the line where the terminal ends.
+    """
+    said = f"{follow.done}/{found.contracts}" if found.contracts else "the server starts"
+    said += f", {len(follow.failed)} failed" if follow.failed else ""
+    return " | ".join(filter(None, [said, run, ", ".join(follow.failed)]))
 
 
 def run_line(reports: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str:
-    """Return how far this run is: ``12 of 58 cells, about 3 min left``."""
+    """Return how far this run is: ``run: 12 of 58 cells, about 3 min left``."""
     found = _of_this_run(reports)
-    ended = [one for one in found.values() if one.outcome != "running"]
+    ended = sum(one.outcome != "running" for one in found.values())
     selected = _selected(reports)
     if not selected:
-        return f"{len(ended)} cells ended"
-    said = f"{len(ended)} of {len(selected)} cells"
-    left = _seconds_left(
-        [matrix.cells[cell] for cell in selected if cell in matrix.cells], found, seconds
-    )
-    return said if left is None else f"{said}, about {_rounded(left)} left"
+        return f"run: {ended} cells"
+    said = f"run: {ended} of {len(selected)} cells"
+    cells = [matrix.cells[cell] for cell in selected if cell in matrix.cells]
+    left = _seconds_left(cells, found, seconds)
+    return f"{said}, about {_rounded(left)} left" if left else said
 
 
 def end_line(folder: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str:
@@ -97,7 +96,7 @@ def end_line(folder: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str:
     counts, took = read_cell(folder).counts(), read_outcome(folder).seconds
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     run = run_line(folder.parent, matrix, seconds)
-    return f"{said or 'no contract ran'} in {took:.1f} s; run: {run}"
+    return f"{said or 'no contract ran'} in {took:.1f} s; {run}"
 
 
 @contextmanager
@@ -124,9 +123,9 @@ def shown(
             if folder.name not in running:
                 continue
             follow.look()
-            said = line_of(follow, running[folder.name])
-            if folder.name == min(running, key=lambda name: (running[name].started, name)):
-                said = f"[run: {run_line(folder.parent, matrix, seconds)}] {said}"
+            first = folder.name == min(running, key=lambda name: (running[name].started, name))
+            run = run_line(folder.parent, matrix, seconds) if first else ""
+            said = board_line(follow, running[folder.name], run)
             out.write(said + CLEARED)
             out.flush()
 
