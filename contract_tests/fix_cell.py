@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import platform
 import random
 import signal
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import version
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -42,6 +44,8 @@ AFTER_MULTIPROCESSING = -200
 """It deletes its own directory at exit, with the priority -100."""
 OBJECTS_A_ROUND = 50_000
 """New objects until the garbage collector looks for cycles: at 700 it was a tenth of a cell."""
+CLIENTS = ("redis", "psycopg", "psycopg-pool", "fakeredis", "hypothesis", "pytest")
+"""The packages whose versions a failure may depend on."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -110,7 +114,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         report.write("error", f"interrupted at start: {type(error).__name__}: {error}")
         raise
     config.stash[FACTS] = facts
-    about = {"boot_seconds": round(time.monotonic() - started, 3), **asdict(facts)}
+    about = {
+        "boot_seconds": round(time.monotonic() - started, 3),
+        "seed": config.stash[SEED],
+        "clients": {"python": platform.python_version(), **{n: version(n) for n in CLIENTS}},
+        **asdict(facts),
+    }
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import shlex
 from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
-from contract_tests.fix_cell import CELL, FOLDER, REPORT, SEED
+from contract_tests.fix_cell import FOLDER, REPORT
 from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
+from contract_tests.replay import again
 from harness.report.secrets import hide_passwords, without_passwords
 
 Measure = Callable[..., None]
@@ -52,11 +52,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         "what was done",
         *(f"  {line}" for line in done or ["(no call of the store)"]),
         f"server log   {item.config.stash[FOLDER] / 'server.log'}",
-        f"again        {_replay(item)}",
+        f"again        {again(item)}",
     ]
     report.sections.append(("contract", "\n".join(lines)))
     for properties in (item.user_properties, report.user_properties):
-        properties.append(("again", _replay(item)))
+        properties.append(("again", again(item)))
     hide_passwords([report.sections, report.longrepr])
     shown = report.longreprtext
     if (safe := without_passwords(shown)) != shown:  # it is no dataclass
@@ -104,14 +104,3 @@ def _rule(item: pytest.Item) -> str:
 
 def _hints(item: pytest.Item) -> list[str]:
     return (inspect.getdoc(item.obj) or "").splitlines()[2:]  # type: ignore[attr-defined] # a Function
-
-
-def _replay(item: pytest.Item) -> str:
-    """Return the command that runs exactly this contract again."""
-    row = _row(item)
-    session = f"matrix({item.config.stash[CELL].id})"
-    words = ["nox", "-s", session, "--", "-k", item.originalname]  # type: ignore[attr-defined] # a Function
-    words += ["--store", row.name] if row else []
-    provider = item.config.getoption("provider")
-    words += [] if provider == "auto" else ["--provider", provider]
-    return shlex.join([*words, "--seed", str(item.config.stash[SEED])])
