@@ -41,6 +41,8 @@ nox.options.sessions = ["fast"]
 ROOT = Path(__file__).resolve().parent
 PYTHON = ROOT / ".nox" / "env" / "bin" / "python"
 """One environment for every session: a cell costs no installation."""
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
 OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
@@ -158,16 +160,20 @@ def leaks(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"])
 def lint(session: nox.Session) -> None:
-    """Check format, style, types, and that the generated docs are up to date."""
+    """Check format, style, types, workflows, and that the generated docs are up to date."""
     for command in (
         ["ruff", "format", "--check", "--quiet", "."],
         ["ruff", "check", "--quiet", "."],
         ["mypy", "--no-error-summary"],
         ["harness.docs", "--check"],
         ["harness.leaks", "--check"],
+        ["check_jsonschema", "-q", "--builtin-schema=vendor.github-workflows", *WORKFLOWS],
+        ["check_jsonschema", "-q", "--builtin-schema=vendor.github-actions", *ACTIONS],
     ):
         session.run(PYTHON, "-m", *command, external=True)
     session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
+    zizmor = PYTHON.with_name("zizmor")  # no module of Python
+    session.run(zizmor, "--offline", "--quiet", "--persona=auditor", ".github", external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])

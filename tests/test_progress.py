@@ -93,7 +93,7 @@ def test_the_time_left_follows_the_record_and_the_pace(
 ) -> None:
     """One cell is done, one is half way, two wait."""
     now = time.time()
-    monkeypatch.setattr(progress.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     _report(reports, CELLS[0], "done", started=now - done_in, seconds=done_in)
     _report(reports, CELLS[1], "running", started=now - done_in / 2)
     assert progress.run_line(reports, MATRIX, recorded) == f"run: 1 of 4 cells, {left}"
