@@ -153,6 +153,19 @@ def test_the_printed_command_repeats_exactly_the_contract(run: FailingRun, test:
     assert _again(second) == shlex.join(again)
 
 
+def test_a_cell_of_another_lane_is_found_again(run: FailingRun) -> None:
+    """The command of the fast lane names it: `nox -s matrix` has no such cell."""
+    first = run.project.nox("-s", "fast", "--", "--store", "AsyncRedisStore")
+    (again,) = {
+        line.removeprefix("again").strip()
+        for line in first.stdout.splitlines()
+        if line.startswith("again") and "test_fails[AsyncRedisStore-11]" in line
+    }
+    repeated = run.project.run(*NOX, *shlex.split(again)[1:], PYTEST_ADDOPTS="")
+    assert repeated.returncode == 1, repeated.stdout
+    assert "1 of 1 cells ran; contracts: 1 fail" in repeated.stdout
+
+
 def test_a_cell_s_folder_has_all_that_it_takes(run: FailingRun) -> None:
     """What the server was and said, the seed, and the versions on our side."""
     folder = run.project.reports / CELLS[0]
