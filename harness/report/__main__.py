@@ -59,7 +59,7 @@ def main() -> int:
         done = [cell.cell for cell in cells if cell.outcome == "done"]
         record({cell: read_outcome(options.reports / cell).seconds for cell in done}, matrix.cells)
     if options.run and os.environ.get("GITHUB_ACTIONS") == "true":
-        print("\n".join(error_lines(cells, strict=options.strict)))
+        print(*error_lines(cells, strict=options.strict), sep="\n")
     failed = counts["fail"] + counts["error"] + counts["not run"]
     return 1 if failed or ran < len(cells) or not ran else 0
 
