@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contract_tests.fix_cell import FOLDER, REPORT
+from contract_tests.fix_cell import CELL, FACTS, FOLDER, REPORT, SEED
 from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
 from contract_tests.replay import again
 from harness.report.secrets import hide_passwords, without_passwords
@@ -89,6 +89,17 @@ def measure(request: pytest.FixtureRequest) -> Measure:
         request.node.user_properties.append(("measured", {"event": event, **figures}))
 
     return note
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _noted_in_junit(
+    pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    """Say in the cell's JUnit file what its test cases ran on."""
+    facts = pytestconfig.stash[FACTS]
+    record_testsuite_property("cell", pytestconfig.stash[CELL].id)
+    record_testsuite_property("seed", pytestconfig.stash[SEED])
+    record_testsuite_property("server", f"{facts.version} by {facts.provider}")
 
 
 def _refuse_own_excuse(item: pytest.Item, report: pytest.TestReport) -> None:

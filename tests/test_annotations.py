@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.report.annotations import error_lines
@@ -25,8 +27,7 @@ def done(cell: str, *results: Result) -> CellReport:
 def test_what_github_reads_as_its_own_is_escaped() -> None:
     """Percent signs and line ends everywhere; colons and commas in properties, too."""
     reason = "100% wrong\r\na second: line, ::error::"
-    result = failed("test_a", 7, reason)
-    odd = Result(*("a:b,c%", *[getattr(result, n) for n in FIELDS]), file="a,b:c.py", line=7)
+    odd = replace(failed("test_a", 7, reason), rule="a:b,c%", file="a,b:c.py")
     (line,) = error_lines([done("cell", odd)], strict=False)
     assert line == (
         "::error file=a%2Cb%3Ac.py,line=7,title=a%3Ab%2Cc%25%3A test_a::in cell; first, "
@@ -76,6 +77,3 @@ def test_cells_that_did_not_run_are_errors_where_everything_must(*, strict: bool
 def test_a_green_run_has_none() -> None:
     """Nothing is printed."""
     assert error_lines([done("cell")], strict=True) == []
-
-
-FIELDS = ("sentence", "test", "store", "outcome", "reason", "seconds", "measured")

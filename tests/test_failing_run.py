@@ -108,8 +108,12 @@ def test_each_cell_leaves_a_junit_file(run: FailingRun) -> None:
             key: int(suite.get(key, "")) for key in ("tests", "failures", "errors", "skipped")
         }
         assert totals == {"tests": 12, "failures": 4, "errors": 0, "skipped": 2}
-        cases = {case.get("name"): case for case in suite}
-        assert {case.get("classname") for case in suite} == {f"{cell}.contract_tests.test_some"}
+        about = {one.get("name"): one.get("value", "") for one in suite.iterfind("properties/*")}
+        assert (about["cell"], about["server"][:4]) == (cell, "6.2.")
+        cases = {case.get("name"): case for case in suite.iter("testcase")}
+        assert {case.get("classname") for case in cases.values()} == {
+            f"{cell}.contract_tests.test_some"
+        }
         skipped = cases["test_does_not_apply[RedisStore]"].find("skipped")
         assert skipped is not None
         assert skipped.get("message") == "not applicable: one server has all sessions"
