@@ -59,7 +59,7 @@ try:
         OPTIONS.shard.of(cells, SECONDS) if OPTIONS.shard else cells for cells in LANES
     )
     for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
-        MATRIX.cells_with(named, OPTIONS.lane)
+        MATRIX.cells_with(named, OPTIONS.lane, OPTIONS.stores)
     NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
     for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
         if named != NO_CELL.id:
@@ -127,11 +127,15 @@ def smoke(session: nox.Session, cell: str) -> None:
 )
 def clients(session: nox.Session, client: str) -> None:
     """Run cells with older and newer drivers and Pythons."""
+    chosen = MATRIX.cells_with(client, OPTIONS.lane, OPTIONS.stores)
+    cells = [f"--cell={cell.id}" for cell in chosen if OPTIONS.cell in {None, cell.id}]
+    if not cells:
+        session.skip("it runs none of the cells that are asked for")
     install(session, "harness", packages=MATRIX.clients[client].packages)
-    asked = [f"--lane={OPTIONS.lane}"] * bool(OPTIONS.lane) + ["--strict"] * OPTIONS.strict
     session.run(
         "python",
-        *("-m", "harness.clients", client, f"--reports={REPORTS}", *asked, *OPTIONS.for_pytest),
+        *("-m", "harness.clients", client, f"--reports={REPORTS}", *cells),
+        *(["--strict"] * OPTIONS.strict + OPTIONS.for_pytest),
         silent=session.parallel,
         interrupt_timeout=15,
         terminate_timeout=15,
