@@ -23,6 +23,7 @@ SESSIONS = {
     "docs",
     "up",
     "down",
+    "compose",
     "sweep",
 }
 WRONG = {
