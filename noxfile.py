@@ -211,6 +211,12 @@ def down(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["env"])
+def compose(session: nox.Session) -> None:
+    """Write a docker-compose.yml of a cell's server: `nox -s compose -- CELL`."""
+    session.run(PYTHON, "-m", "harness.compose", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"])
 def sweep(session: nox.Session) -> None:
     """Remove containers, volumes and directories that killed runs left behind."""
     session.run(PYTHON, "-m", "harness.servers.sweep", external=True)

@@ -24,6 +24,7 @@ SESSIONS = {
     "docs",
     "up",
     "down",
+    "compose",
     "sweep",
 }
 WRONG = {

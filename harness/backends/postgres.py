@@ -61,6 +61,10 @@ class PostgresBackend:
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
         }
 
+    def health(self) -> str:
+        # Not by the socket, where a first server listens that only prepares the data.
+        return f"pg_isready --quiet --host 127.0.0.1 --username {USER}"
+
     def check(self, url: str) -> None:
         try:
             with psycopg.connect(url, connect_timeout=10, options=READ_COMMITTED) as connection:
