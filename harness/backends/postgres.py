@@ -168,7 +168,5 @@ class PostgresBackend:
 
     def _show(self, url: str, names: list[str]) -> dict[str, str]:
         with psycopg.connect(url, connect_timeout=30) as connection:
-            return {
-                name: connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]  # type: ignore[index] # a SELECT without FROM has one row
-                for name in names
-            }
+            query = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
+            return dict(connection.execute(query, [names]).fetchall())
