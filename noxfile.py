@@ -26,11 +26,13 @@ import nox
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, not a package
 
 from harness.clients import interpreter
-from harness.matrix import STANDALONE, Cell, load
+from harness.durations import longest_first, recorded
+from harness.matrix import Cell, load
 from harness.options import URL_VARIABLE, parse
 from harness.orphans import PARENT_VARIABLE, end_with_parent
-from harness.own_stores import chosen, environment_name, folders, packages, with_stores
+from harness.own_stores import environment, with_stores
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
+from harness.report.progress import RunFollower, end_line, shown
 from harness.tables import MatrixError
 
 nox.needs_version = ">=2026.10.20"
@@ -38,6 +40,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["fast"]
 
 ROOT = Path(__file__).resolve().parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
 OWN_OPTIONS = {"up", "down", "compose", "subjects"} & set(WORDS)
@@ -48,33 +52,37 @@ OPTIONS = parse(ARGUMENTS)
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
 try:
-    MATRIX = with_stores(load(), OPTIONS.stores, OPTIONS.backend)
-    CELLS, SMOKE, FAST = (
+    MATRIX, SECONDS = with_stores(load(), OPTIONS.stores, OPTIONS.backend), recorded()
+    LANES = [
         MATRIX.cells_of(lane, OPTIONS.stores)
         for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
+    ]
+    CELLS, SMOKE, FAST = (
+        OPTIONS.shard.of(cells, SECONDS) if OPTIONS.shard else cells for cells in LANES
     )
     for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
-        MATRIX.cells_with(named, OPTIONS.lane)
+        MATRIX.cells_with(named, OPTIONS.lane, OPTIONS.stores)
     NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
     for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
-        MATRIX.cell(named)
+        if named != NO_CELL.id:
+            MATRIX.cell(named)
     if OPTIONS.cell:
         CELLS, SMOKE, FAST = (
             [cell for cell in cells if cell.id == OPTIONS.cell] for cells in (CELLS, SMOKE, FAST)
         )
-    PACKAGES = packages(chosen(MATRIX, OPTIONS.stores), OPTIONS.with_)
+    ENV = environment(MATRIX, OPTIONS.stores, OPTIONS.with_)
 except MatrixError as error:
     sys.exit(str(error))
-if any(word.startswith(("matrix", "smoke", "clients", "-t", "--tags")) for word in WORDS):
+FOLLOWED = any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS)
+if FOLLOWED or any(word.startswith("clients") for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
 if OPTIONS.url is not None:
     os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
-ENV = environment_name(PACKAGES)
+PYTHON = ROOT / ".nox" / ENV.name / "bin" / "python"
 """One environment for every session: a cell costs no installation. Stores that need more packages
 have another, with those of all of a run."""
-PYTHON = ROOT / ".nox" / ENV / "bin" / "python"
-
+FOLLOWER = RunFollower(REPORTS, sys.argv[1:], sys.stdout)
 WORKER = "--parallel-worker" in WORDS
 if OPTIONS.provider == "external" and not (OPTIONS.cell or len(NAMED) == 1 or WORKER):
     sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
@@ -90,35 +98,34 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)  # how CI stops a run:
 
 
 def parametrized(cells: list[Cell]) -> list[nox.param]:
-    """Return the cells as nox selects them, by id and by tag; groups of servers take longest."""
-    longest_first = sorted(cells, key=lambda cell: cell.topology == STANDALONE)
-    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in longest_first] or [NO_CELL]
+    """Return the cells as nox selects them, by id and by tag, the longest first."""
+    ordered = longest_first(cells, SECONDS)
+    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in ordered] or [NO_CELL]
 
 
-@nox.session(name=ENV, reuse_venv=True)
+@nox.session(name=ENV.name, reuse_venv=True)
 def env(session: nox.Session) -> None:
     """Install the environment that all other sessions share, if its packages changed."""
-    install(session, "harness", "lint", packages=PACKAGES)
-    if foreign := [row.factory for row in chosen(MATRIX, OPTIONS.stores) if not row.raw_records]:
-        path = {"PYTHONPATH": os.pathsep.join(folders(OPTIONS.with_))}
-        session.run(PYTHON, "-m", "harness.opening", *foreign, env=path, external=True)
+    install(session, "harness", "lint", packages=ENV.packages)
+    if ENV.foreign:
+        session.run(PYTHON, "-m", "harness.opening", *ENV.foreign, env=ENV.variables, external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV], allow_parallel=True)
+@nox.session(venv_backend="none", requires=[ENV.name], allow_parallel=True)
 @nox.parametrize("cell", parametrized(CELLS))
 def matrix(session: nox.Session, cell: str) -> None:
     """Run every contract in every cell, on real servers."""
     run_cell(session, cell)
 
 
-@nox.session(venv_backend="none", requires=[ENV], allow_parallel=True)
+@nox.session(venv_backend="none", requires=[ENV.name], allow_parallel=True)
 @nox.parametrize("cell", [nox.param(cell.id, id=cell.id) for cell in SMOKE] or [NO_CELL])
 def smoke(session: nox.Session, cell: str) -> None:
     """Run every contract on one real server of each image."""
     run_cell(session, cell)
 
 
-@nox.session(requires=[ENV], reuse_venv=True, download_python="never", allow_parallel=True)
+@nox.session(requires=[ENV.name], reuse_venv=True, download_python="never", allow_parallel=True)
 @nox.parametrize(
     "python,client",
     [
@@ -128,47 +135,51 @@ def smoke(session: nox.Session, cell: str) -> None:
 )
 def clients(session: nox.Session, client: str) -> None:
     """Run cells with older and newer drivers and Pythons."""
+    chosen = MATRIX.cells_with(client, OPTIONS.lane, OPTIONS.stores)
+    cells = [f"--cell={cell.id}" for cell in chosen if OPTIONS.cell in {None, cell.id}]
+    if not cells:
+        session.skip("it runs none of the cells that are asked for")
     install(session, "harness", packages=MATRIX.clients[client].packages)
-    asked = [f"--lane={OPTIONS.lane}"] * bool(OPTIONS.lane) + ["--strict"] * OPTIONS.strict
     session.run(
         "python",
-        *("-m", "harness.clients", client, f"--reports={REPORTS}", *asked, *OPTIONS.for_pytest),
+        *("-m", "harness.clients", client, f"--reports={REPORTS}", *cells),
+        *(["--strict"] * OPTIONS.strict + OPTIONS.for_pytest),
         silent=session.parallel,
         interrupt_timeout=15,
         terminate_timeout=15,
     )
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def fast(session: nox.Session) -> None:
     """Run what fakeredis can show, in seconds: the local loop."""
     for cell in [cell.id for cell in FAST] or [""]:
         run_cell(session, cell)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def tests(session: nox.Session) -> None:
     """Test the harness itself."""
     session.env["NOX"] = sys.executable  # the tests of the sessions run them
     session.run(PYTHON, "-m", "pytest", "tests", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def leaks(session: nox.Session) -> None:
     """Run stores with known bugs: tell which of them each lane would let through."""
     session.run(PYTHON, "-m", "harness.leaks", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def subjects(session: nox.Session) -> None:
     """Run the contracts on stores that others wrote: tell which of them each keeps."""
     session.env["NOX"] = sys.executable  # each subject runs in a nox of its own
     session.run(PYTHON, "-m", "harness.subjects", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def lint(session: nox.Session) -> None:
-    """Check format, style, types, and that the generated docs are up to date."""
+    """Check format, style, types, workflows, and that the generated docs are up to date."""
     for command in (
         ["ruff", "format", "--check", "--quiet", "."],
         ["ruff", "check", "--quiet", "."],
@@ -176,24 +187,28 @@ def lint(session: nox.Session) -> None:
         ["harness.docs", "--check"],
         ["harness.leaks", "--check"],
         ["harness.subjects", "--check"],
+        ["check_jsonschema", "-q", "--builtin-schema=vendor.github-workflows", *WORKFLOWS],
+        ["check_jsonschema", "-q", "--builtin-schema=vendor.github-actions", *ACTIONS],
     ):
         session.run(PYTHON, "-m", *command, external=True)
     session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
+    zizmor = PYTHON.with_name("zizmor")  # no module of Python
+    session.run(zizmor, "--offline", "--quiet", "--persona=auditor", ".github", external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def report(session: nox.Session) -> None:
     """Merge what the cells left in reports/ into a grid, summary.md and matrix.json."""
     session.run(PYTHON, "-m", "harness.report", REPORTS, *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def docs(session: nox.Session) -> None:
     """Write the generated docs anew."""
     session.run(PYTHON, "-m", "harness.docs", external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def up(session: nox.Session) -> None:
     """Start a cell's servers and leave them up: `nox -s up -- CELL`. Alone, show what is up."""
     session.run(
@@ -205,13 +220,19 @@ def up(session: nox.Session) -> None:
     )
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
 def down(session: nox.Session) -> None:
     """End what `up` left running, all or `-- CELL`, and delete its data."""
     session.run(PYTHON, "-m", "harness.servers.up", "--down", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=[ENV])
+@nox.session(venv_backend="none", requires=["env"])
+def compose(session: nox.Session) -> None:
+    """Write a docker-compose.yml of a cell's server: `nox -s compose -- CELL`."""
+    session.run(PYTHON, "-m", "harness.compose", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"])
 def sweep(session: nox.Session) -> None:
     """Remove containers, volumes and directories that killed runs left behind."""
     session.run(PYTHON, "-m", "harness.servers.sweep", external=True)
@@ -235,19 +256,28 @@ def install(session: nox.Session, *groups: str, packages: Iterable[str] = ()) ->
 
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
+    if not cell and OPTIONS.shard and any(LANES):
+        session.skip(f"shard {OPTIONS.shard} is empty: there are fewer cells than shards")
     if not cell:
         session.error(f"no cell here runs {', '.join(OPTIONS.stores) or OPTIONS.cell}")
     if OPTIONS.provider == "external":
         session.log(f"on the server at {OPTIONS.host}, if it is marked as disposable")
-    session.run(
-        PYTHON,
-        *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
-        external=True,
-        success_codes=[0, NOT_RUN_EXIT],
-        silent=session.parallel,  # shown when it fails; the report shows the rest
-        interrupt_timeout=5,
-        terminate_timeout=15,
-    )
+    if not session.parallel:
+        FOLLOWER.end()  # pytest tells what goes on by itself
+    try:
+        with shown(REPORTS / cell, MATRIX, SECONDS, sys.stdout):
+            session.run(
+                PYTHON,
+                *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
+                external=True,
+                success_codes=[0, NOT_RUN_EXIT],
+                silent=session.parallel,  # shown when it fails; the report shows the rest
+                interrupt_timeout=5,
+                terminate_timeout=15,
+            )
+    finally:
+        if session.parallel:
+            session.log(end_line(REPORTS / cell, MATRIX, SECONDS))
     found = read_outcome(REPORTS / cell)
     outcome, reason = found.outcome, found.reason
     if found.run != os.environ[RUN_VARIABLE]:
@@ -262,17 +292,21 @@ def run_cell(session: nox.Session, cell: str) -> None:
 
 def report_at_exit() -> None:
     """Merge the cells of this run. Nox has no session that runs after failed ones."""
+    FOLLOWER.end()
     run = os.environ[RUN_VARIABLE]
     if any(word.startswith("clients") for word in WORDS) and not {"-l", "--list"} & set(WORDS):
         summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
         subprocess.run([PYTHON, *summary], cwd=ROOT, check=False)
     if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
-        report = ("-m", "harness.report", REPORTS, f"--run={run}")
+        report = ["-m", "harness.report", str(REPORTS), f"--run={run}"]
+        report += ["--strict"] * OPTIONS.strict
         subprocess.run([PYTHON, *report], cwd=ROOT, check=False)
 
 
 if not WORKER:
     atexit.register(report_at_exit)
+    if FOLLOWED and not {"-l", "--list", "--list-sessions"} & set(WORDS):
+        FOLLOWER.start()
 
 if __name__ == "__main__":
     nox.main()

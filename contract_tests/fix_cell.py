@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import platform
 import random
 import signal
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import version
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from harness.orphans import end_with_parent
 from harness.own_stores import put_on_path, with_stores
 from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
+from harness.report.junit import JUNIT
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
 from harness.servers import NotRunError, Server, StartError
 from harness.servers.directories import delete, private_directory
@@ -42,6 +45,8 @@ AFTER_MULTIPROCESSING = -200
 """It deletes its own directory at exit, with the priority -100."""
 OBJECTS_A_ROUND = 50_000
 """New objects until the garbage collector looks for cycles: at 700 it was a tenth of a cell."""
+CLIENTS = ("redis", "psycopg", "psycopg-pool", "fakeredis", "hypothesis", "pytest")
+"""The packages whose versions a failure may depend on."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -77,6 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except OSError as error:
         raise pytest.UsageError(f"the report cannot be written: {error}") from error
     config.option.report_log = str(folder / RESULTS)
+    config.option.xmlpath, config.option.junitprefix = str(folder / JUNIT), cell.id
     _keep_temporary_files_together()
 
 
@@ -111,12 +117,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         report.write("error", f"interrupted at start: {type(error).__name__}: {error}")
         raise
     config.stash[FACTS] = facts
-    about = {"boot_seconds": round(time.monotonic() - started, 3), **asdict(facts)}
+    about = {
+        "boot_seconds": round(time.monotonic() - started, 3),
+        "seed": config.stash[SEED],
+        "clients": {"python": platform.python_version(), **{n: version(n) for n in CLIENTS}},
+        **asdict(facts),
+    }
     (report.path / "facts.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def pytest_collection_finish() -> None:
-    """Take what is imported out of the garbage collector's rounds: none of it will ever go."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say how much there is to do.
+
+    What is imported goes out of the garbage collector's rounds: none of it will ever go.
+    """
+    if REPORT in session.config.stash:
+        session.config.stash[REPORT].begins(len(session.items))
     gc.freeze()
     gc.set_threshold(OBJECTS_A_ROUND)
 

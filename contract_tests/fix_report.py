@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import shlex
 from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
-from contract_tests.fix_cell import CELL, FOLDER, REPORT, SEED
+from contract_tests.fix_cell import CELL, FACTS, FOLDER, REPORT, SEED
 from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
-from harness.report.secrets import without_passwords
+from contract_tests.replay import again
+from harness.report.secrets import hide_passwords, without_passwords
 
 Measure = Callable[..., None]
 BECAME = pytest.StashKey[dict[str, str]]()
@@ -52,12 +52,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         "what was done",
         *(f"  {line}" for line in done or ["(no call of the store)"]),
         f"server log   {item.config.stash[FOLDER] / 'server.log'}",
-        f"again        {_replay(item)}",
+        f"again        {again(item)}",
     ]
     report.sections.append(("contract", "\n".join(lines)))
-    report.sections = [(name, without_passwords(text)) for name, text in report.sections]
+    for properties in (item.user_properties, report.user_properties):
+        properties.append(("again", again(item)))
+    hide_passwords([report.sections, report.longrepr])
     shown = report.longreprtext
-    if (safe := without_passwords(shown)) != shown:
+    if (safe := without_passwords(shown)) != shown:  # it is no dataclass
         report.longrepr = safe
 
 
@@ -89,6 +91,17 @@ def measure(request: pytest.FixtureRequest) -> Measure:
     return note
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _noted_in_junit(
+    pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    """Say in the cell's JUnit file what its test cases ran on."""
+    facts = pytestconfig.stash[FACTS]
+    record_testsuite_property("cell", pytestconfig.stash[CELL].id)
+    record_testsuite_property("seed", pytestconfig.stash[SEED])
+    record_testsuite_property("server", f"{facts.version} by {facts.provider}")
+
+
 def _refuse_own_excuse(item: pytest.Item, report: pytest.TestReport) -> None:
     """Let only matrix.toml say that a contract is not applicable."""
     path, line, said = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
@@ -102,18 +115,3 @@ def _rule(item: pytest.Item) -> str:
 
 def _hints(item: pytest.Item) -> list[str]:
     return (inspect.getdoc(item.obj) or "").splitlines()[2:]  # type: ignore[attr-defined] # a Function
-
-
-def _replay(item: pytest.Item) -> str:
-    """Return the command that runs exactly this contract again."""
-    row = _row(item)
-    session = f"matrix({item.config.stash[CELL].id})"
-    words = ["nox", "-s", session, "--", "-k", item.originalname]  # type: ignore[attr-defined] # a Function
-    words += ["--store", row.name] if row else []
-    if row and not row.raw_records:
-        backend = item.config.getoption("backend")
-        words += ["--backend", backend] if backend else []
-        words += [word for what in item.config.getoption("with_") for word in ("--with", what)]
-    provider = item.config.getoption("provider")
-    words += [] if provider == "auto" else ["--provider", provider]
-    return shlex.join([*words, "--seed", str(item.config.stash[SEED])])

@@ -122,11 +122,16 @@ class Matrix:
     subjects: Mapping[str, Store] = field(default_factory=dict)
     """Stores that others wrote: they run only where they are asked for by name."""
 
-    def cells_with(self, client_id: str, lane: str | None) -> list[Cell]:
-        """Return the cells that a client runs, in a lane or in its own; raise MatrixError."""
+    def cells_with(
+        self, client_id: str, lane: str | None, stores: Sequence[str] = ()
+    ) -> list[Cell]:
+        """Return the cells of a lane that a client runs, without one those of its own.
+
+        Raises MatrixError naming the clients, the lanes, or the stores.
+        """
         client = _named(self.clients, "client", client_id)
-        backends = [client.backend] if client.backend else BACKENDS
-        return [cell for cell in self.lane(lane or client.lane) if cell.backend in backends]
+        cells = self.cells_of(lane or client.lane, stores)
+        return [cell for cell in cells if client.backend in {None, cell.backend}]
 
     def cell(self, cell_id: str) -> Cell:
         """Return a cell by id; raise MatrixError naming near ones."""

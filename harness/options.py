@@ -10,6 +10,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from harness.own_stores import BACKENDS
+from harness.shards import Shard, parse_shard
 
 URL_VARIABLE = "MATRIX_URL"
 """The environment variable with a server's URL: command lines can be read by all users."""
@@ -20,6 +21,7 @@ class Options:
     """What a user asked of a session."""
 
     lane: str | None
+    shard: Shard | None
     strict: bool
     stores: list[str]
     backend: str | None
@@ -51,6 +53,12 @@ def parse(arguments: Sequence[str]) -> Options:
         "--url",
         help="run on this server, which somebody prepared and marked as disposable; with --cell, "
         "the row that it is. MATRIX_URL and --provider external keep it off the command line",
+    )
+    parser.add_argument(
+        "--shard",
+        type=parse_shard,
+        metavar="I/N",
+        help="only the cells of machine I of N, which all take about as long",
     )
     parser.add_argument(
         "--strict",
@@ -106,6 +114,7 @@ def parse(arguments: Sequence[str]) -> Options:
     passed += [f"--reports={known.reports}"] * (known.reports != "reports")
     return Options(
         lane=known.lane,
+        shard=known.shard,
         strict=known.strict,
         stores=known.store,
         backend=known.backend,

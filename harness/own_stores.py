@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.matrix import FACTORY, FACTORY_MEANING, Matrix, Store
@@ -45,11 +45,6 @@ def with_stores(matrix: Matrix, names: Iterable[str], backend: str | None = None
     return replace(matrix, stores={**matrix.stores, **more})
 
 
-def chosen(matrix: Matrix, names: Sequence[str]) -> list[Store]:
-    """Return the stores of those names, all without names."""
-    return [row for name, row in matrix.stores.items() if name in names or not names]
-
-
 def packages(stores: Iterable[Store], with_: Iterable[str]) -> list[str]:
     """Return what has to be installed for stores, as words for pip.
 
@@ -61,7 +56,7 @@ def packages(stores: Iterable[Store], with_: Iterable[str]) -> list[str]:
     for word in with_:
         path = Path(word)
         if path.is_dir():
-            wanted += ["-e", str(path)] if _projects(path) else []
+            wanted += ["-e", str(path)] if _projects(word) else []
         elif path.is_file() or not re.search(r"^[./~]|[/\\]$", word):
             wanted.append(word)
         else:
@@ -71,8 +66,8 @@ def packages(stores: Iterable[Store], with_: Iterable[str]) -> list[str]:
 
 def folders(with_: Iterable[str]) -> list[str]:
     """Return the folders to put on the path: those without a project."""
-    paths = [Path(word) for word in with_]
-    return [str(path.resolve()) for path in paths if path.is_dir() and not _projects(path)]
+    paths = [Path(word) for word in with_ if not _projects(word)]
+    return [str(path.resolve()) for path in paths if path.is_dir()]
 
 
 def put_on_path(with_: Iterable[str]) -> None:
@@ -84,17 +79,40 @@ def put_on_path(with_: Iterable[str]) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([inherited] if inherited else [])])
 
 
-def environment_name(wanted: Sequence[str]) -> str:
-    """Return the name of the environment for some packages: the shared one's where there are none.
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the stores of a run need: an environment of Python, and what is put on its path."""
 
-    It depends on the projects' own files too: what they need may change.
-    """
-    if not wanted:
-        return "env"
-    files = [file.read_text("utf-8") for word in wanted for file in _projects(Path(word))]
-    text = json.dumps([sys.version, *wanted, *files])
-    return f"env_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    packages: list[str]
+    foreign: list[str]
+    """The factories of stores that the harness does not know."""
+    folders: list[str]
+
+    @property
+    def name(self) -> str:
+        """The environment's name: the shared one's where nothing more has to be installed.
+
+        It depends on the projects' own files too: what they need may change.
+        """
+        if not self.packages:
+            return "env"
+        files = [file.read_text("utf-8") for word in self.packages for file in _projects(word)]
+        text = json.dumps([sys.version, *self.packages, *files])
+        return f"env_{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables with which its stores can be imported."""
+        return {"PYTHONPATH": os.pathsep.join(self.folders)}
 
 
-def _projects(path: Path) -> list[Path]:
-    return [path / name for name in PROJECT_FILES if (path / name).is_file()]
+def environment(matrix: Matrix, names: Sequence[str], with_: Sequence[str] = ()) -> Environment:
+    """Return what the stores of those names need, all stores without names."""
+    stores = [row for name, row in matrix.stores.items() if name in names or not names]
+    foreign = [row.factory for row in stores if not row.raw_records]
+    return Environment(packages(stores, with_), foreign, folders(with_))
+
+
+def _projects(folder: str) -> list[Path]:
+    files = [Path(folder) / name for name in PROJECT_FILES]
+    return [file for file in files if file.is_file()]

@@ -54,6 +54,8 @@ from stores.interface import Context, Message, Seconds, Session, StoredMessage
 
 UPDATE_ATTEMPTS = 100
 """Tries of `update_context`. Each lost try means that another writer's save went through."""
+LONGEST_UPDATE_PAUSE = 0.050
+"""Seconds. With 10 ms, a third more of the tries of fifty writers were lost, and the time too."""
 LOCK_POLL_SECONDS = (0.002, 0.050)
 """Waiting for a lock starts with the first pause and doubles up to the second."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -154,7 +156,7 @@ class Plans:
             try:
                 version = yield from self.save_context(session_id, changed, version, fence)
             except Conflict:
-                yield Pause(random.uniform(0, min(0.0005 * 2**attempt, 0.010)))
+                yield Pause(random.uniform(0, min(0.0005 * 2**attempt, LONGEST_UPDATE_PAUSE)))
             else:
                 return Context(changed, version)
         raise Conflict(

@@ -10,7 +10,9 @@ from pathlib import Path
 from tests.project import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:nox|python3?|pip|uvx?|bash|docker|git|curl|\.ci/\w+)(?: .*)?"
+PROGRAMS = (
+    r"(?:[A-Z_]+=\S+ )*(?:(?:nox|python3?|pip|uvx?|bash|docker|git|curl) .+|\.ci/\w+(?: .*)?)"
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

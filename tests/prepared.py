@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +12,6 @@ from redis import Redis
 
 from harness.backends import backend
 from harness.backends.tenants import tenant
-from harness.faces import LoopThread
 from harness.matrix import load
 from harness.servers.embedded import EmbeddedServer
 from stores import Message
@@ -26,8 +20,6 @@ from stores.postgres import PostgresStore
 MATRIX = load()
 REDIS = MATRIX.cell("redis6_aof_everysec_allkeys_lru")
 POSTGRES = MATRIX.cell("postgres16_durable_swept_read_committed")
-SSL_REQUEST = bytes.fromhex("0000000804d2162f")
-"""How a client of Postgres asks for TLS (docs: "SSL Session Encryption")."""
 
 
 class Prepared:
@@ -112,65 +104,3 @@ def all_of_postgres(server: EmbeddedServer) -> Mapping[str, Any]:
         settings = connection.execute("SELECT name, setting FROM pg_settings").fetchall()
     dump = [line for line in server.run("pg_dump").splitlines() if b"restrict" not in line]
     return {"dump": dump, "databases": rows, "roles": roles, "settings": settings}
-
-
-class TlsFront:
-    """A door before a server, behind which TLS ends: `url` leads through it."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self._upstream = urlsplit(url)
-        certificate, key = folder / "certificate.pem", folder / "key.pem"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-                *("-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
-        self._loop = LoopThread()
-        redis = self._upstream.scheme == "redis"
-        self._served: set[asyncio.Task[None] | None] = set()
-        self._server = self._loop.run(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context if redis else None)
-        )
-        port = self._server.sockets[0].getsockname()[1]
-        secrets = self._upstream.netloc.rpartition("@")[0]
-        self.url = self._upstream._replace(
-            scheme="rediss" if redis else self._upstream.scheme,
-            netloc=f"{secrets}@127.0.0.1:{port}",
-            query="ssl_cert_reqs=none" if redis else "sslmode=require",
-        ).geturl()
-
-    def close(self) -> None:
-        """End it, once the clients have gone."""
-        self._loop.run(self._end())
-        self._loop.stop()
-
-    async def _end(self) -> None:
-        self._server.close()
-        await asyncio.gather(*filter(None, self._served))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._served.add(asyncio.current_task())
-        if self._upstream.scheme != "redis":
-            if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
-                return
-            writer.write(b"S")
-            await writer.start_tls(self._context)
-        other_reader, other_writer = await asyncio.open_connection(
-            self._upstream.hostname, self._upstream.port
-        )
-        await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        with contextlib.suppress(OSError):
-            while chunk := await reader.read(65536):
-                writer.write(chunk)
-                await writer.drain()
-    finally:
-        writer.close()

@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 MARK = "HYGIENE_TEST"
 """The environment variable by which the processes of one test are found again."""
 NEEDED = ("noxfile.py", "pyproject.toml", "matrix.toml")
-OURS = ("MATRIX_RUN", "MATRIX_PARENT", "CI", "NOX", "PYTEST", "VIRTUAL_ENV", "TMPDIR")
+OURS = (
+    "MATRIX_RUN",
+    "MATRIX_PARENT",
+    "MATRIX_BOARD",
+    "GITHUB_",
+    "CI",
+    "NOX",
+    "PYTEST",
+    "VIRTUAL_ENV",
+    "TMPDIR",
+)
 SECONDS = 60
 
 

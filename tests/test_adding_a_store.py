@@ -44,7 +44,7 @@ def test_a_new_users_path_leads_from_red_to_green(documented: Project) -> None:
     for line in blocks("text")[0].splitlines():
         assert flat(line) in flat(red[1]), red[1]
 
-    replay = re.search(r"again\s+(nox .*?--seed \d+)", flat(red[1]))
+    replay = re.search(r"again\s+(nox .*?--seed \d+ --reports \S+)", flat(red[1]))
     assert replay, red[1]
     repeated = ran(documented, replay[1])
     assert repeated[0] != 0

@@ -29,13 +29,14 @@ def test_ci_runs_the_tests_as_the_readme_does() -> None:
 
 
 def test_ci_runs_everything_strictly() -> None:
-    """Lint, tests, the fast lane, the whole matrix in containers, and cells without Docker."""
+    """Lint, tests, the fast lane, all cells in containers, some without Docker, and the leaks."""
     steps = sessions(RUN)
     assert steps[:3] == ["lint", "tests", "fast"]
     assert steps[3] == "matrix -- --provider docker --strict"
     assert "--provider embedded --strict" in steps[4]
     assert "matrix(redis6_" in steps[4]
     assert "matrix(postgres16_" in steps[4]
+    assert steps[5].startswith("leaks")
     assert "export CI=true" in RUN
 
 

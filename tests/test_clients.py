@@ -78,6 +78,7 @@ def test_a_driver_runs_the_cells_of_its_backend() -> None:
         "redis",
     }
     assert [cell.id for cell in matrix.cells_with("redis_5_0", "fast")] == ["fakeredis7"]
+    assert not matrix.cells_with("psycopg_3_2", None, ["RedisStore"])
     with pytest.raises(MatrixError, match="there is no client 'redis_5'; there are 14 names"):
         matrix.cells_with("redis_5", None)
 

@@ -21,12 +21,12 @@ from harness.options import URL_VARIABLE
 from harness.polling import eventually
 from harness.servers import StartError
 from harness.servers.external import HARM, HARMLESS, ExternalServer
+from tests.forwarding import TlsDoor
 from tests.prepared import (
     MATRIX,
     POSTGRES,
     REDIS,
     Prepared,
-    TlsFront,
     all_of_postgres,
     all_of_redis,
     prepared,
@@ -308,7 +308,7 @@ def test_an_encrypted_connection_is_used_and_not_read(
 ) -> None:
     """TLS works; contracts with a proxy between do not run, with the reason."""
     one: Prepared = request.getfixturevalue(which)
-    with closing(TlsFront(one.url, tmp_path)) as front:
+    with closing(TlsDoor(one.url, tmp_path)) as front:
         monkeypatch.setenv(URL_VARIABLE, front.url)
         server = ExternalServer(one.cell, backend(one.cell.backend))
         server.start()

@@ -12,7 +12,7 @@ import pytest
 from harness.contracts import contract
 from harness.matrix import load
 from harness.opening import load_factory
-from harness.own_stores import environment_name, folders, packages, row_of, with_stores
+from harness.own_stores import environment, folders, packages, row_of, with_stores
 from harness.tables import MatrixError
 from stores import AsyncMemoryStore, MemoryStore, NotSupported
 from tests.project import ROOT, SUITE, Project, contracts
@@ -239,11 +239,15 @@ def test_what_a_store_needs_is_installed_apart(tmp_path: Path) -> None:
     wanted = packages([subject], with_)
     assert wanted == [*subject.requires, "-e", str(project), "redis<8"]
     assert folders(with_) == [str(plain)]
-    assert environment_name(packages([], [str(plain)])) == "env", "nothing has to be installed"
-    name = environment_name(wanted)
-    assert name == environment_name(wanted) != "env"
+
+    matrix = with_stores(load(), [subject.name])
+    assert environment(matrix, ["RedisStore"], [str(plain)]).name == "env", "nothing to install"
+    own = environment(matrix, [subject.name], with_)
+    assert (own.packages, own.foreign) == (wanted, [subject.factory])
+    name = own.name
+    assert name == environment(matrix, [subject.name], with_).name != "env"
     (project / "pyproject.toml").write_text("[project] # with another package", encoding="utf-8")
-    assert environment_name(wanted) != name, "what the project needs may have changed"
+    assert own.name != name, "what the project needs may have changed"
 
 
 def test_calls_that_a_store_does_not_offer_are_refused() -> None:

@@ -173,7 +173,7 @@ def test_a_failure_teaches(cell: CellReport) -> None:
         "what to check  Whether the sum is right.",
         "append_message('s', ",
         f"server log   reports/{CELL}/server.log",
-        f"again        nox -s 'matrix({CELL})' -- -k test_fails --store RedisStore",
+        f"again        nox -s 'matrix({CELL})' -- -k 'test_fails[RedisStore]' --store RedisStore",
     ):
         assert part in failed.reason
 

@@ -25,6 +25,7 @@ SESSIONS = {
     "docs",
     "up",
     "down",
+    "compose",
     "sweep",
 }
 WRONG = {
@@ -43,6 +44,10 @@ WRONG = {
     "provider": (
         ["-s", "matrix", "--", "--provider", "podman"],
         "argument --provider: invalid choice: 'podman' (choose from ",
+    ),
+    "shard": (
+        ["-s", "matrix", "--", "--shard", "4/3"],
+        "argument --shard: must be NUMBER/COUNT, from 1/COUNT to COUNT/COUNT, not '4/3'; `nox -s ",
     ),
     "seed": (
         ["-s", "fast", "--", "--seed", "x"],
@@ -84,12 +89,30 @@ def test_a_store_selects_the_cells_that_run_it(shared: Project) -> None:
     assert cells == {cell.id for cell in load().lane("matrix") if cell.backend == "postgres"}
 
 
+def test_shards_list_each_cell_once(shared: Project) -> None:
+    """`nox -l -- --shard` shows what each of several machines would run."""
+    found = []
+    for shard in ("1/3", "2/3", "3/3"):
+        words = ("-l", "--json", "-s", "matrix", "--", "--shard", shard)
+        listed = json.loads(shared.nox(*words).stdout)
+        found += [session["call_spec"]["cell"] for session in listed if session["name"] == "matrix"]
+    assert sorted(found) == sorted(cell.id for cell in load().lane("matrix"))
+
+
+@pytest.mark.parametrize("session", ["fast", "matrix"])
+def test_an_empty_shard_says_so(shared: Project, session: str) -> None:
+    """Its cells are in the other shards: nothing is missing, and nothing fails."""
+    ran = shared.nox("-s", session, "--", "--lane", "fast", "--shard", "2/2")
+    assert ran.returncode == 0, ran.stdout
+    assert "shard 2/2 is empty: there are fewer cells than shards" in ran.stdout
+
+
 def test_help_explains_once(shared: Project) -> None:
     """`nox -s matrix -- --help` explains the options, and runs nothing."""
     helped = shared.nox("-s", "matrix", "--", "--help")
     assert helped.returncode == 0
     assert helped.stdout.count("usage: nox -s SESSION --") == 1
-    for option in ("--provider", "--store", "--seed", "--strict", "--lane", "-k"):
+    for option in ("--shard", "--provider", "--store", "--seed", "--strict", "--lane", "-k"):
         assert option in helped.stdout
     assert "Running session" not in helped.stdout
 
@@ -100,7 +123,7 @@ def test_a_wrong_word_is_answered_with_one_line(shared: Project, word: str) -> N
     """What is wrong, and what is allowed; exit not 0, and nothing runs."""
     words, said = WRONG[word]
     answered = shared.nox(*words)
-    assert answered.returncode != 0
+    assert answered.returncode == (2 if said.startswith("argument") else 1)
     assert answered.stdout.startswith(said), answered.stdout
     assert len(answered.stdout.splitlines()) == 1
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -93,6 +94,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
         project.close()
 
 
+def junit(run: Run, cell: str) -> dict[str, tuple[str, str]]:
+    """Return what a cell's JUnit file says of those of its test cases that did not pass."""
+    root = ET.parse(run.reports / cell / "junit.xml").getroot()  # noqa: S314 - ours
+    return {
+        case.get("name", ""): (end.tag, end.get("message", ""))
+        for case in root.iter("testcase")
+        for end in case
+    }
+
+
 def test_without_docker_its_cells_do_not_run(runs: dict[str, Run]) -> None:
     """A cell that cannot run is not run, with its reason: exit 0, but 1 where CI=true."""
     loose, strict = runs["no docker"], runs["no docker, CI"]
@@ -102,6 +113,7 @@ def test_without_docker_its_cells_do_not_run(runs: dict[str, Run]) -> None:
     assert "0 of 1 cells ran" in loose.printed
     assert strict.exit == 1, strict.printed
     assert f"not run: {NO_DOCKER}" in strict.printed
+    assert junit(strict, DOCKER_ONLY) == {"the cell": ("skipped", NO_DOCKER)}
 
 
 def test_without_docker_auto_runs_what_it_can(runs: dict[str, Run]) -> None:
@@ -147,6 +159,8 @@ def test_a_cell_whose_process_just_ends_is_red(runs: dict[str, Run]) -> None:
     run = runs["ends itself"]
     assert run.exit == 1, run.printed
     assert "error: its process was killed before the cell ended" in run.printed
+    killed = ("error", "its process was killed before the cell ended")
+    assert junit(run, "fakeredis7") == {"the cell": killed}
 
 
 def test_an_old_report_is_never_taken_for_a_new_one(runs: dict[str, Run]) -> None:

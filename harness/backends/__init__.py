@@ -43,6 +43,9 @@ class Backend(Protocol):
     def container_environment(self, password: str) -> dict[str, str]:
         """Return the environment that the official image takes."""
 
+    def health(self) -> str:
+        """Return the shell command that succeeds in a container once the server serves."""
+
     def check(self, url: str) -> None:
         """Return once the server serves; raise NotReadyError while it does not."""
 

@@ -61,6 +61,10 @@ class PostgresBackend:
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
         }
 
+    def health(self) -> str:
+        # Not by the socket, where a first server listens that only prepares the data.
+        return f"pg_isready --quiet --host 127.0.0.1 --username {USER}"
+
     def check(self, url: str) -> None:
         try:
             with psycopg.connect(url, connect_timeout=10, options=READ_COMMITTED) as connection:
@@ -164,7 +168,5 @@ class PostgresBackend:
 
     def _show(self, url: str, names: list[str]) -> dict[str, str]:
         with psycopg.connect(url, connect_timeout=30) as connection:
-            return {
-                name: connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]  # type: ignore[index] # a SELECT without FROM has one row
-                for name in names
-            }
+            query = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
+            return dict(connection.execute(query, [names]).fetchall())

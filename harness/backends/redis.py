@@ -59,7 +59,10 @@ class RedisBackend:
         return [self.program, "--requirepass", password, *self.arguments(settings)]
 
     def container_environment(self, password: str) -> dict[str, str]:
-        return {}
+        return {"REDISCLI_AUTH": password}  # for who looks into the container
+
+    def health(self) -> str:
+        return "redis-cli ping | grep -q PONG"
 
     def check(self, url: str) -> None:
         try:

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.clients import FACTS, FOLDER
-from harness.matrix import load
 from harness.orphans import PARENT_VARIABLE, end_with_parent
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
 
@@ -25,26 +24,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.clients", description=__doc__)
     parser.add_argument("client")
     parser.add_argument("--reports", type=Path, required=True)
-    parser.add_argument("--lane", help="other cells than the client's own")
+    parser.add_argument("--cell", action="append", required=True)
     parser.add_argument("--strict", action="store_true")
     options, for_pytest = parser.parse_known_args()
-    cells = load().cells_with(options.client, options.lane)
     folder = options.reports / FOLDER / options.client
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "run": os.environ.get(RUN_VARIABLE, ""),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in DRIVERS},
-        "cells": [cell.id for cell in cells],
+        "cells": options.cell,
     }
     (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     failed = []
-    for cell in cells:
-        code = _pytest("--cell", cell.id, "--reports", str(folder), *for_pytest)
-        outcome = read_outcome(folder / cell.id).outcome
+    for cell in options.cell:
+        code = _pytest("--cell", cell, "--reports", str(folder), *for_pytest)
+        outcome = read_outcome(folder / cell).outcome
         if code not in {0, NOT_RUN_EXIT} or (outcome != "done" and options.strict):
-            failed.append(cell.id)
-    print(f"{options.client}: {len(cells)} cells, failed: {', '.join(failed) or 'none'}")
+            failed.append(cell)
+    print(f"{options.client}: {len(options.cell)} cells, failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 

@@ -181,10 +181,11 @@ class PostgresInspector:
 
     def clear(self) -> None:
         try:
-            for table in ("sessions", "locks"):
-                self._rows(
-                    f"DELETE FROM agent_memory.{table} WHERE namespace = %s", self._namespace
-                )
+            self._rows(
+                "WITH sessions AS (DELETE FROM agent_memory.sessions WHERE namespace = %s) "
+                "DELETE FROM agent_memory.locks WHERE namespace = %s",
+                *(self._namespace, self._namespace),
+            )
         except (errors.InvalidSchemaName, errors.UndefinedTable):
             return
 

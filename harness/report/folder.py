@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 from typing import IO
 
+from harness.report.junit import JUNIT, write_without_contracts
 from harness.report.outcome import FILE, RESULTS, RUN_VARIABLE, Outcome, write_outcome
 
-LEFT = (RESULTS, FILE, "facts.json", "server.log", "histories")
+KILLED = "its process was killed before the cell ended"
+LEFT = (RESULTS, FILE, JUNIT, "facts.json", "server.log", "histories")
 WAIT_SECONDS = 120.0
 """How long to wait for another run of the same cell: longer than a cell takes."""
 
@@ -35,12 +37,30 @@ class CellFolder:
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)
-        self.write("running", "its process was killed before the cell ended")
+        self._started = time.time()
+        self._contracts = 0
+        self.write("running", KILLED)
+
+    def begins(self, contracts: int) -> None:
+        """Note how many contracts will run."""
+        self._contracts = contracts
+        self.write("running", KILLED)
 
     def write(self, outcome: str, reason: str, not_run: int = 0) -> None:
         """Write the outcome, with whose it is."""
-        run = os.environ.get(RUN_VARIABLE, "")
-        write_outcome(self.path, Outcome(outcome, reason, not_run, run, self._owner))
+        written = Outcome(
+            outcome,
+            reason,
+            not_run,
+            run=os.environ.get(RUN_VARIABLE, ""),
+            owner=self._owner,
+            contracts=self._contracts,
+            started=self._started,
+            seconds=round(time.time() - self._started, 3),
+        )
+        write_outcome(self.path, written)
+        if not self._contracts:
+            write_without_contracts(self.path, outcome, reason)
 
     def release(self) -> None:
         """Let the next run have the folder."""

@@ -42,7 +42,8 @@ def print_grid(cells: list[CellReport], console: Console) -> None:
         for result in cell.failed:
             title = f"\n{cell.cell}  {result.store}  {result.rule}  {result.outcome}"
             console.print(title, style="bold red")
-            console.print(result.reason, markup=False, highlight=False)
+            # Never cut into lines: the command that repeats it is to be copied.
+            console.print(result.reason, markup=False, highlight=False, soft_wrap=True)
     for cell in cells:
         for reason, count in cell.left_out.items():
             said = f"{cell.cell}: {count} contracts did not run: {reason}"

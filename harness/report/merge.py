@@ -18,10 +18,15 @@ from harness.report.results import OUTCOMES, CellReport, read_cell
 from harness.report.slowest import slowest
 
 
-def read_run(matrix: Matrix, reports: Path, run: str | None) -> list[CellReport]:
-    """Read the cells of a nox run; without one, all of the matrix lane, whenever they ran."""
+def read_run(
+    matrix: Matrix, reports: Path, run: str | None, lane: str = "matrix"
+) -> list[CellReport]:
+    """Read the cells of a nox run; without one, all of a lane, whenever and wherever they ran.
+
+    Raises MatrixError naming the lanes.
+    """
     if run is None:
-        return [read_cell(reports / cell_id) for cell_id in matrix.lanes["matrix"]]
+        return [read_cell(reports / cell.id) for cell in matrix.lane(lane)]
     folders = [reports / cell_id for cell_id in matrix.cells]
     return [read_cell(folder) for folder in folders if read_outcome(folder).run == run]
 

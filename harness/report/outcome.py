@@ -28,6 +28,12 @@ class Outcome:
     """The nox run that it belongs to, empty outside of nox."""
     owner: str = ""
     """The mark of the process that ran it: `harness.servers.ownership.owner`."""
+    contracts: int = 0
+    """How many contracts were selected, once that is known."""
+    started: float = 0.0
+    """When the cell began, in seconds since the epoch."""
+    seconds: float = 0.0
+    """How long it has taken so far."""
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:

@@ -29,6 +29,10 @@ class Result:
     measured: list[dict[str, Any]]
     setup_seconds: float = 0.0
     """Of ``seconds``: what its fixtures took to begin, those that others use too included."""
+    file: str = ""
+    """Where the contract is: the path in the repository."""
+    line: int = 0
+    """The line where it failed, else where it begins."""
 
     @property
     def group(self) -> str:
@@ -107,6 +111,7 @@ def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
     properties = [tuple(pair) for pair in entries[-1]["user_properties"]]
     named = dict(properties)
     outcome, reason = _outcome(entries)
+    file, line = _where(entries)
     return Result(
         rule=named.get("contract", "?"),
         sentence=named.get("rule", ""),
@@ -117,7 +122,21 @@ def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
         seconds=sum(entry["duration"] for entry in entries),
         measured=[value for name, value in properties if name == "measured"],
         setup_seconds=sum(e["duration"] for e in entries if e["when"] == "setup"),
+        file=file,
+        line=line,
     )
+
+
+def _where(entries: list[dict[str, Any]]) -> tuple[str, int]:
+    """Return the contract's file, and the last line of it that a failure went through."""
+    file, begins, _ = entries[0]["location"]
+    for entry in entries:
+        crash = entry["longrepr"]
+        if entry["outcome"] == "failed" and isinstance(crash, dict):
+            places = [one["data"]["reprfileloc"] for one in crash["reprtraceback"]["reprentries"]]
+            lines = [place["lineno"] for place in places if place and place["path"] == file]
+            return file, lines[-1] if lines else begins + 1
+    return file, begins + 1
 
 
 def _outcome(entries: list[dict[str, Any]]) -> tuple[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 IN_URL = re.compile(r"(\w://[^\s:/@'\"]*:)[^\s@'\"]+(?=@)")
 IN_PARAMETERS = re.compile(
@@ -26,3 +28,21 @@ def without_passwords(text: str) -> str:
     for password in sorted(_known, key=len, reverse=True):
         text = text.replace(password, "***")
     return text
+
+
+def hide_passwords(value: Any) -> Any:
+    """Leave the passwords out of every text in a value; return the value.
+
+    Lists and dataclasses, such as those of which pytest makes the picture of a failure, are changed
+    in place: what their structure tells, such as file and line, stays.
+    """
+    if isinstance(value, str):
+        return without_passwords(value)
+    if isinstance(value, tuple):
+        return tuple(map(hide_passwords, value))
+    if isinstance(value, list):
+        value[:] = map(hide_passwords, value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            setattr(value, field.name, hide_passwords(getattr(value, field.name)))
+    return value

@@ -39,12 +39,12 @@ FAULTS = (DockerException, RequestException, ContextError)
 
 
 def where() -> str:
-    """Return the engine's URL: of DOCKER_HOST, else of the docker context in use.
+    """Return the engine's URL: as testcontainers or DOCKER_HOST have it, or the docker context.
 
     The context's goes into the environment, from which docker and testcontainers take it (by
     itself docker's library knows of no contexts). Raises ContextError.
     """
-    if told := os.environ.get("DOCKER_HOST"):
+    if told := testcontainers_config.tc_properties_get_tc_host() or os.environ.get("DOCKER_HOST"):
         return told
     name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
     if name == "default":

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.docs import ROOT
 from harness.matrix import Cell, Store
 from harness.orphans import PARENT_VARIABLE
-from harness.own_stores import environment_name, packages
+from harness.own_stores import Environment
 from harness.report.results import CellReport, read_cell
 
 LONGEST_SECONDS = 600
@@ -72,7 +72,7 @@ def run(one: Run, reports: Path, provider: str | None) -> CellReport:
 
 def versions(subject: Store) -> dict[str, str]:
     """Return the versions of a subject's own packages, as installed for it."""
-    python = ROOT / ".nox" / environment_name(packages([subject], [])) / "bin" / "python"
+    python = ROOT / ".nox" / Environment([*subject.requires], [], []).name / "bin" / "python"
     names = [requirement.partition("==")[0].partition("[")[0] for requirement in subject.requires]
     ask = (
         "import importlib.metadata as m, json, sys;"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 SIGNAL_FILE = "standby.signal"
 HOLD_FILE = "hold_recovery"
-"""In the data directory: recovery waits as long as it is there."""
-HELD = f"while [ -e {HOLD_FILE} ]; do sleep 0.01; done; false"
+"""A pipe in the data directory: recovery waits for its end as long as it is there."""
+HELD = f"[ ! -p {HOLD_FILE} ] || read -r end < {HOLD_FILE}; false"
 PLAIN = f"-c default_transaction_read_only=off {READ_COMMITTED}"
 """Options that work in whatever state the server is in."""
 STATES: tuple[str, ...] = ("read-only", "shutting down", "starting up", "standby")
@@ -105,16 +105,16 @@ class PostgresStates:
                 yield "shutting down"
             self._server.stop()
             ending = False
-            for name in (SIGNAL_FILE, HOLD_FILE):
-                _create(data / name)
+            _create(data / SIGNAL_FILE, Path.touch)
+            _create(data / HOLD_FILE, os.mkfifo)
             self._server.launch()
             assert eventually(lambda: self._refuses("the database system is starting up"), 10)
             yield "starting up"
-            (data / HOLD_FILE).unlink()
+            _let_go(data / HOLD_FILE)
             self._server.start()
             yield "standby"
         finally:
-            (data / HOLD_FILE).unlink(missing_ok=True)
+            _let_go(data / HOLD_FILE)
             if ending:
                 self._server.stop()
             self._server.start()
@@ -151,8 +151,16 @@ class PostgresStates:
         return psycopg.connect(self._server.url, autocommit=True, connect_timeout=30, options=PLAIN)
 
 
-def _create(path: Path) -> None:
-    """Create an empty file that the server may change, too."""
-    path.touch()
+def _create(path: Path, make: Callable[[Path], object]) -> None:
+    """Create an empty file or a pipe that the server may change, too."""
+    make(path)
     owner = path.parent.stat()
     os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _let_go(pipe: Path) -> None:
+    """Remove a pipe, and let those who read it go on. Doing so twice is fine."""
+    with suppress(FileNotFoundError):
+        end = os.open(pipe, os.O_RDWR)  # opened so, it waits for nobody
+        pipe.unlink()
+        os.close(end)
