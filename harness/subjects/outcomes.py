@@ -37,12 +37,17 @@ class Measured:
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Measured:
         """Read what `to_dict` made."""
-        contracts = {name: Found(**one) for name, one in kept["contracts"].items()}
+        parts = {name: text.partition(": ") for name, text in kept["contracts"].items()}
+        contracts = {name: Found(outcome, said) for name, (outcome, _, said) in parts.items()}
         return cls(kept["packages"], tuple(kept["servers"]), kept["date"], contracts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return asdict(self)
+        """Return it as JSON, with a line of text for each contract."""
+        lines = {
+            name: f"{one.outcome}: {one.said}" if one.said else one.outcome
+            for name, one in self.contracts.items()
+        }
+        return {**asdict(self), "contracts": lines}
 
 
 def found(runs: Iterable[Iterable[Result]]) -> dict[str, Found]:
