@@ -45,7 +45,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
-OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
+OWN_OPTIONS = {"leaks", "report", "up", "down", "compose"} & set(WORDS)
 OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
 NO_CELL = nox.param("", id="no_cell")
@@ -100,7 +100,7 @@ def parametrized(cells: list[Cell]) -> list[nox.param]:
 @nox.session(reuse_venv=True)
 def env(session: nox.Session) -> None:
     """Install the environment that all other sessions share, if its packages changed."""
-    install(session, "harness", "lint")
+    install(session, "harness", "lint", "browser")
 
 
 @nox.session(venv_backend="none", requires=["env"], allow_parallel=True)
@@ -182,8 +182,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"])
 def report(session: nox.Session) -> None:
-    """Merge what the cells left in reports/ into a grid, summary.md and matrix.json."""
-    session.run(PYTHON, "-m", "harness.report", REPORTS, *session.posargs, external=True)
+    """Merge what the cells left in reports/ into a grid, summary.md, matrix.json and index.html."""
+    session.run(PYTHON, "-m", "harness.report", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])
