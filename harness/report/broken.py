@@ -20,6 +20,8 @@ from harness.report.timeline import Picture, of_calls, pictures
 
 SHOWN = 300
 """Failures that are told in full. Where more fail, one bug fails them all."""
+EVENT_SECONDS = 3.0
+"""Of the server's log that are shown after an event: it starts again, and says how."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class _Folder:
         self._cell = cell
         self._pictures: dict[tuple[str, ...], list[str]] = {}
         self._log: ServerLog | None = None
-        self._moments: dict[str, tuple[float, float]] = {}
+        self._moments: dict[str, float] = {}
 
     def pictures(self, failure: Failure, found: Broken) -> list[str]:
         """Return the ids of what shows the failure; draw what was not drawn yet."""
@@ -124,11 +126,10 @@ class _Folder:
             except OSError:
                 text = ""
             self._log = ServerLog(text, ended)
-        began, ended = result.began, result.began + result.seconds
-        for name in failure.histories:
-            if name in self._moments:
-                began, ended = self._moments[name]
-        return self._log.around(began, ended)
+        moments = [self._moments[name] for name in failure.histories if name in self._moments]
+        if moments:
+            return self._log.around(min(moments), max(moments) + EVENT_SECONDS)
+        return self._log.around(result.began, result.began + result.seconds)
 
     def _record(self, name: str) -> dict[str, Any]:
         """Return a kept history; an empty one where it cannot be read."""
@@ -138,8 +139,7 @@ class _Folder:
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if "event_ns" in record:
-                moment = (record["event_ns"] + record["unix_ns"]) / 1e9
-                self._moments[name] = moment, moment
+                self._moments[name] = (record["event_ns"] + record["unix_ns"]) / 1e9
         except (OSError, ValueError, TypeError, KeyError):
             return {}
         return record

@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.matrix import Cell, Matrix
-from harness.promises import EVENTS
 from harness.report.decisions import Verdict
-from harness.report.measured import labels, measured, promised
+from harness.report.measured import EVENT_LABELS, lacking, measured, promised
 from harness.report.results import CellReport
 from harness.report.slowest import slowest
 
@@ -42,8 +41,8 @@ def cell_facts(
         "facts": {name: cell.facts[name] for name in cell.facts if name != "settings"},
         "settings": cell.facts.get("settings", {}),
         "verdicts": {
-            event: Verdict(promise, measured(matrix, cell, event))
-            for event in dict.fromkeys([*EVENTS, *labels([cell])])
+            event: (Verdict(promise, measured(matrix, cell, event)), lacking(row, event))
+            for event in EVENT_LABELS
             if (promise := promised(row, event))
         },
         "durations": [(group, spent) for group, spent in seconds.items() if spent],

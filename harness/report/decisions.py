@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.matrix import Cell, Matrix
-from harness.promises import EVENTS
-from harness.report.measured import Measured, deciding_axes, labels, promised, sums
+from harness.report.measured import (
+    EVENT_LABELS,
+    Measured,
+    deciding_axes,
+    lacking,
+    promised,
+    sums,
+)
 from harness.report.results import CellReport
 
 
@@ -44,23 +50,27 @@ class Block:
 
 
 def decisions(matrix: Matrix, reports: Sequence[CellReport]) -> list[Block]:
-    """Return the blocks of all cells of a run, whether they were measured or not."""
+    """Return the blocks of all cells of a run, whether they were measured or not.
+
+    An event that does not apply to a cell is left out.
+    """
     found = {(one.image, *one.values.items(), one.event): one for one in sums(matrix, reports)}
     blocks: dict[tuple[str, tuple[str, ...]], Block] = {}
     rows: dict[tuple[object, ...], Row] = {}
-    for event in dict.fromkeys([*EVENTS, *labels(reports)]):
+    for event in EVENT_LABELS:
         deciding = deciding_axes(matrix, event)
         for report in reports:
             cell = matrix.cells[report.cell]
             promise = promised(cell, event)
-            if not promise:
+            if not promise or lacking(cell, event):
                 continue
             axes = deciding[tuple(cell.values)]
             row = _row(blocks, rows, cell, axes)
             row.cells.add(cell.id)
             one = found.get((cell.image.name, *row.values.items(), event))
             row.events[event] = Verdict(promise, one.measured if one else None)
-    return list(blocks.values())
+    backends = list(dict.fromkeys(block.backend for block in blocks.values()))
+    return sorted(blocks.values(), key=lambda block: backends.index(block.backend))
 
 
 def _row(

@@ -14,6 +14,10 @@ from harness.report.results import FAILED, CellReport
 Figures = Mapping[str, Any]
 """One measurement, as a contract noted it: its event, and what was seen of one store."""
 OF = " of "
+DISK = f"pressure{OF}disk"
+EVENT_LABELS = (*EVENTS, DISK)
+CAPABILITIES = {"pressure": "memory_pressure", DISK: "disk_pressure"}
+"""What a cell needs for an event, where that is not the event's own name."""
 CLASSES = (
     "kept all",
     "refused writes",
@@ -82,15 +86,18 @@ class Measured:
         """The age of the oldest write that was lost in any of the events."""
         return max(float(seen.get("lost_seconds", 0)) for seen in self.seen)
 
+    def figures(self) -> str:
+        """Return how much was lost."""
+        lost, of = self.total("lost"), self.total("acknowledged")
+        if not self.outcome.startswith("lost"):
+            return f"{lost} of {of}"
+        share = "all" if lost == of else f"{lost} of"
+        return f"{share} {of}, up to {self.worst_seconds:.2f} s"
+
     def said(self) -> str:
         """Return what was lost, in a few words."""
-        lost, of = self.total("lost"), self.total("acknowledged")
-        if self.outcome in {"lost a tail", "lost all", "lost all, older too"}:
-            share = "all" if lost == of else f"{lost} of"
-            return f"{share} {of}, up to {self.worst_seconds:.2f} s"
-        return (
-            f"{lost} of {of}" if self.outcome == "kept all" else f"{self.outcome}: {lost} of {of}"
-        )
+        plain = self.outcome == "kept all" or self.outcome.startswith("lost")
+        return self.figures() if plain else f"{self.outcome}: {self.figures()}"
 
     def plain(self) -> dict[str, Any]:
         """Return it as matrix.json has it."""
@@ -163,6 +170,11 @@ def deciding_axes(matrix: Matrix, event: str) -> dict[tuple[str, ...], list[str]
 def promised(cell: Cell, event: str) -> str:
     """Return what a cell promises for an event, by its label; nothing where it says nothing."""
     return str(cell.promises.get(_event(event), ""))
+
+
+def lacking(cell: Cell, event: str) -> str | None:
+    """Return why an event, by its label, does not apply to a cell; None if it does."""
+    return cell.lacking(CAPABILITIES.get(event, event))
 
 
 def neighbours(cells: Iterable[Cell], axis: str) -> Iterator[tuple[Cell, Cell]]:

@@ -19,6 +19,7 @@ from harness.report.cell_facts import cell_facts, short_name
 from harness.report.decisions import Block, decisions
 from harness.report.grid import MARKS
 from harness.report.island import island, worst
+from harness.report.measured import DISK
 from harness.report.merge import totals
 from harness.report.results import GROUPS, OUTCOMES, CellReport
 from harness.report.secrets import hide_passwords, without_passwords
@@ -41,6 +42,8 @@ NAMES = {
     "top": "topologies",
 }
 """What the groups of the catalogue are about."""
+EVENT_NAMES = {"power_cut": "power cut", "pressure": "full memory", DISK: "full disk"}
+"""Of events whose own names say less."""
 
 
 def page(matrix: Matrix, cells: Sequence[CellReport], reports: Path) -> str:
@@ -84,6 +87,7 @@ def _context(matrix: Matrix, cells: Sequence[CellReport], reports: Path) -> dict
         "about": _about(cells),
         "ran": sum(cell.outcome == "done" for cell in cells),
         "signs": SIGNS,
+        "event_names": EVENT_NAMES,
         "outcomes": list(OUTCOMES),
         "decisions": [_block(block) for block in decisions(matrix, cells)],
         "images": Counter(matrix.cells[cell.cell].image.name for cell in cells),
@@ -158,7 +162,7 @@ def _block(block: Block) -> dict[str, Any]:
     """Return a table to decide by: the rows of one backend, the events across."""
     return {
         "title": f"{block.backend.capitalize()} by {' and '.join(block.axes)}",
-        "events": [event.replace("_", " ") for event in block.events],
+        "events": block.events,
         "rows": [
             {
                 "image": row.image,

@@ -94,6 +94,7 @@
 
     const gone = cells.flatMap((shown, column) => (shown ? [] : [`#grid tr:not(.images) > :nth-child(${column + 2})`]));
     hiding.replaceSync(gone.length ? `${gone.join(",")}{display:none}` : "");
+    table.classList.toggle("few", shownColumns.length < 13);
     let first = 0;
     for (const head of all(".images th", table)) {
       const span = Number(head.dataset.span ??= head.colSpan);
