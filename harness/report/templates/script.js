@@ -211,7 +211,7 @@
       const row = document.createElement("tr");
       const reason = data.reasons[cell.reasons[number]] ?? "";
       const anchor = cell.places[number];
-      for (const text of [data.variants[variants[number]], `${sign} ${outcome}`, (cell.ms[number] / 1000).toFixed(2), anchor ? link(`#${anchor}`, reason.split("\n")[0]) : reason]) {
+      for (const text of [data.variants[variants[number]], `${sign} ${outcome}`, (cell.ms[number] / 1000).toFixed(2), anchor ? link(`#${anchor}`, reason.split("\n")[0] || "what it said") : reason]) {
         const field = document.createElement("td");
         field.append(text);
         row.append(field);
@@ -237,14 +237,17 @@
   function reveal() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
-    if (target.closest("[hidden]")) form.reset();
+    if (target.closest("[hidden]")) {
+      form.reset();
+      apply();
+    }
     for (let one = target; one; one = one.parentElement) if (one.matches("details")) one.open = true;
     target.scrollIntoView();
   }
 
   form.addEventListener("input", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => queueMicrotask(apply));
+  form.addEventListener("reset", () => setTimeout(apply));
   form.elements.fold.addEventListener("click", (event) => {
     const unfold = event.target.getAttribute("aria-pressed") === "false";
     event.target.setAttribute("aria-pressed", unfold);
