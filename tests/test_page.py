@@ -11,9 +11,11 @@ import pytest
 
 from harness.matrix import load
 from harness.report.decisions import decisions
-from harness.report.page import page
+from harness.report.island import WORST_FIRST
+from harness.report.page import SIGNS, page
 from harness.report.results import CellReport, Result
 from tests.made_up import BEGAN, HISTORY, NASTY, PASSWORD, many_cells, some_cells
+from tests.project import ROOT
 
 GREEN_BYTES = 1_500_000
 
@@ -100,6 +102,14 @@ def test_a_page_of_failures_alone_does_not_explode(tmp_path: Path) -> None:
     said = page(matrix, red, tmp_path)
     assert said.count('<details class="failure"') == 300
     assert "1700 more failures are in the grid" in said
+
+
+def test_the_docs_know_every_sign() -> None:
+    """docs/report.md explains each sign of the grid, and what stands for several."""
+    told = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    for outcome, sign in SIGNS.items():
+        assert f"| `{sign}` | {outcome} |" in told
+    assert f"any of\nthem has: {', '.join(WORST_FIRST)}." in told
 
 
 def test_nothing_at_all_is_a_page_too(tmp_path: Path) -> None:
