@@ -30,7 +30,7 @@ ENDS = {
     "test_errs": ("ttl-2", "error", ""),
     "test_is_a_known_gap": ("val-1", "known gap", "known: issue 7"),
     "test_does_not_apply": ("top-1", "not applicable", f"one server {NASTY}"),
-    "test_does_not_run": ("iso-1", "not run", "no time today"),
+    "test_does_not_run": ("iso-1", "not run", f"no server at redis://:{PASSWORD}@host/0"),
 }
 
 

@@ -17,6 +17,7 @@ from tests.made_up import ENDS, HISTORY, NASTY, PASSWORD, many_cells, some_cells
 
 Opened = Callable[..., Page]
 NO_CHROMIUM = "no chromium: `apt-get install chromium` on Debian, or .ci/browser, installs it"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 FAILURE = "details.failure[data-contract=test_fails]"
 FAILED = "redis6_aof_always_noeviction"
 LIMIT_MS = 300
@@ -28,7 +29,7 @@ AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium; without one the tests do not run, which fails in CI."""
-    found = shutil.which("chromium")
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if found is None:
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             pytest.fail(NO_CHROMIUM)
