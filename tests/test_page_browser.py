@@ -272,8 +272,10 @@ def test_on_paper_nothing_is_folded(opened: Opened, some: Path) -> None:
     """A print shows the failures in full, and no buttons."""
     page = opened(some)
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = false")
+    shown = page.locator(f"{FAILURE} .message")
+    assert shown.evaluate("one => one.checkVisibility()") is False
     page.emulate_media(media="print")
-    assert page.evaluate("document.querySelector('.message').getBoundingClientRect().height") > 0
+    assert shown.evaluate("one => one.checkVisibility()") is True
     expect(page.locator(".filters")).to_be_hidden()
 
 
