@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -21,7 +22,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 FAILURE = "details.failure[data-contract=test_fails]"
 FAILED = "redis6_aof_always_noeviction"
 LIMIT_MS = 300
-PATIENCE = 60.0
+PATIENCE = 40.0
 """Seconds of tries, of which the best counts: a busy machine is not the page's fault."""
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
@@ -291,19 +292,29 @@ def test_it_can_be_read_without_scripts(opened: Opened, some: Path) -> None:
 @pytest.mark.timeout(90)
 def test_a_big_grid_opens_and_filters_at_once(opened: Opened, many: Path) -> None:
     """60 contracts in 80 cells: opened, unfolded and filtered in under 300 ms each."""
-    best = dict.fromkeys(("opening", "unfolding", "outcome", "cell"), float("inf"))
+    page = opened(many, viewport={"width": 1600, "height": 1000})
+
+    def reopened() -> float:
+        page.reload()
+        return float(page.evaluate(OPENING_MS))
+
+    assert fastest(reopened) < LIMIT_MS
+    assert fastest(partial(page.evaluate, CHANGE_MS, "form.elements.fold.click()")) < LIMIT_MS
+    page.get_by_role("button", name="Reset").click()
+    for change in ("outcome.value = 'fail'", "cell.value = 'redis7'", "contract.value = 'rule 5'"):
+        took = fastest(partial(page.evaluate, CHANGE_MS, f"form.elements.{change}"))
+        assert took < LIMIT_MS, change
+        assert 0 < len(rows(page)) < 60
+    assert 0 < len(columns(page)) < 80
+
+
+def fastest(measured: Callable[[], float]) -> float:
+    """Return the shortest of several times in milliseconds, or the first that is in time."""
     deadline = monotonic() + PATIENCE
-    while max(best.values()) >= LIMIT_MS and monotonic() < deadline:
-        page = opened(many, viewport={"width": 1600, "height": 1000})
-        taken = {"opening": page.evaluate(OPENING_MS)}
-        taken["unfolding"] = page.evaluate(CHANGE_MS, "form.elements.fold.click()")
-        assert (len(rows(page)), len(columns(page))) == (60, 80)
-        taken["outcome"] = page.evaluate(CHANGE_MS, "form.elements.outcome.value = 'fail'")
-        taken["cell"] = page.evaluate(CHANGE_MS, "form.elements.cell.value = 'redis7'")
-        assert 0 < len(columns(page)) < 80
-        page.context.close()
-        best = {name: min(best[name], taken[name]) for name in best}
-    assert max(best.values()) < LIMIT_MS, best
+    best = measured()
+    while best >= LIMIT_MS and monotonic() < deadline:
+        best = min(best, measured())
+    return best
 
 
 OPENING_MS = """() => {

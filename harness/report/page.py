@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ NAMES = {
     "top": "topologies",
 }
 """What the groups of the catalogue are about."""
+BETWEEN_TAGS = re.compile(r">\n\s*<")
+"""Line ends that only the templates need: a browser would make a node of each."""
 EVENT_NAMES = {"power_cut": "power cut", "pressure": "full memory", DISK: "full disk"}
 """Of events whose own names say less."""
 
@@ -61,13 +64,14 @@ def page(matrix: Matrix, cells: Sequence[CellReport], reports: Path) -> str:
     )
     names = list(dict.fromkeys(matrix.cells[cell.cell].image.name for cell in cells))
     by_image = sorted(cells, key=lambda cell: names.index(matrix.cells[cell.cell].image.name))
-    return templates.get_template("index.html").render(
+    text = templates.get_template("index.html").render(
         **_context(matrix, by_image, reports),
         style=Markup(style),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - the same
         # No other script runs, and nothing is loaded, whatever text a failure brings along.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    return BETWEEN_TAGS.sub("><", text)
 
 
 def _finalize(value: object) -> object:
