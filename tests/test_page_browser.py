@@ -269,8 +269,8 @@ def test_a_phone_never_scrolls_sideways(opened: Opened, some: Path, *, unfolded:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_on_paper_nothing_is_folded(opened: Opened, some: Path) -> None:
-    """A print shows the failures in full, and no buttons."""
+def test_on_paper_failures_are_unfolded(opened: Opened, some: Path) -> None:
+    """A print shows the first failure of each contract in full, and no buttons."""
     page = opened(some)
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = false")
     shown = page.locator(f"{FAILURE} .message")
