@@ -44,7 +44,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 WORDS = sys.argv[1:CUT]
-OWN_OPTIONS = {"up", "down", "compose", "subjects"} & set(WORDS)
+OWN_OPTIONS = {"report", "up", "down", "compose", "subjects"} & set(WORDS)
 ARGUMENTS = [] if OWN_OPTIONS else sys.argv[CUT + 1 :]
 if "leaks" in WORDS and {"-h", "--help"} & set(ARGUMENTS):
     ARGUMENTS = []  # it explains its own options
@@ -106,7 +106,7 @@ def parametrized(cells: list[Cell]) -> list[nox.param]:
 @nox.session(name=ENV.name, reuse_venv=True)
 def env(session: nox.Session) -> None:
     """Install the environment that all other sessions share, if its packages changed."""
-    install(session, "harness", "lint", packages=ENV.packages)
+    install(session, "harness", "lint", "browser", packages=ENV.packages)
     if ENV.foreign:
         session.run(PYTHON, "-m", "harness.opening", *ENV.foreign, env=ENV.variables, external=True)
 
@@ -198,8 +198,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"])
 def report(session: nox.Session) -> None:
-    """Merge what the cells left in reports/ into a grid, summary.md and matrix.json."""
-    session.run(PYTHON, "-m", "harness.report", REPORTS, *session.posargs, external=True)
+    """Merge what the cells left in reports/ into a grid, summary.md, matrix.json and index.html."""
+    session.run(PYTHON, "-m", "harness.report", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"])

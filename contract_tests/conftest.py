@@ -16,10 +16,10 @@ pytest_plugins = [
     "contract_tests.fix_states",
     "contract_tests.fix_replicas",
     "contract_tests.fix_sweeper",
+    "contract_tests.fix_histories",
     "contract_tests.fix_report",
     "contract_tests.fix_processes",
     "contract_tests.fix_planted",
-    "contract_tests.fix_histories",
     "contract_tests.fix_outages",
 ]
 

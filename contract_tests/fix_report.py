@@ -5,18 +5,25 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Generator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from contract_tests.fix_cell import CELL, FACTS, FOLDER, REPORT, SEED
+from contract_tests.fix_histories import histories_of
 from contract_tests.fix_stores import EXCUSED, NOT_APPLICABLE, _row
 from contract_tests.replay import again
+from harness.recording import Recording, short
+from harness.report.failure import PROPERTY, Failure
 from harness.report.secrets import hide_passwords, without_passwords
 
 Measure = Callable[..., None]
 BECAME = pytest.StashKey[dict[str, str]]()
 """What became of each contract so far: ``ran``, ``not applicable`` or ``not run``."""
+COMPARED = pytest.StashKey[tuple[str, str]]()
+"""What the last comparison that did not hold expected and got."""
+LONGEST_SIDE = 1000
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -30,8 +37,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         item.user_properties.append(("rule", _rule(item)))
 
 
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> None:
+    """Note both sides of a comparison that does not hold; pytest explains it."""
+    wanted = short(right, LONGEST_SIDE)
+    expected = wanted if op in {"==", "is"} else f"{op} {wanted}"
+    config.stash[COMPARED] = expected, short(left, LONGEST_SIDE)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget what another contract compared."""
+    item.config.stash[COMPARED] = ("", "")
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, None]:
     """Tell with every failure the rule, what was done, where to look and how to repeat it."""
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
@@ -43,20 +64,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         became[item.nodeid] = "ran"
     if not report.failed:
         return
-    rules = [mark.args[0] for mark in item.iter_markers("contract")]
-    recording = getattr(item, "recording", None)
-    done = recording.lines() if recording else []
-    lines = [
-        f"rule         {', '.join(rules)}: {_rule(item)}",
-        *(f"what to check  {line}" for line in _hints(item)),
-        "what was done",
-        *(f"  {line}" for line in done or ["(no call of the store)"]),
-        f"server log   {item.config.stash[FOLDER] / 'server.log'}",
-        f"again        {again(item)}",
-    ]
-    report.sections.append(("contract", "\n".join(lines)))
+    failure = _failure(item, call)
+    report.sections.append(("contract", "\n".join(failure.lines())))
     for properties in (item.user_properties, report.user_properties):
-        properties.append(("again", again(item)))
+        properties.append(("again", failure.again))
+    report.user_properties.append((PROPERTY, hide_passwords(asdict(failure))))
     hide_passwords([report.sections, report.longrepr])
     shown = report.longreprtext
     if (safe := without_passwords(shown)) != shown:  # it is no dataclass
@@ -107,6 +119,24 @@ def _refuse_own_excuse(item: pytest.Item, report: pytest.TestReport) -> None:
     path, line, said = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
     if NOT_APPLICABLE in said and not item.stash.get(EXCUSED, False):
         report.longrepr = (path, line, said.replace(NOT_APPLICABLE, "by its own word: "))
+
+
+def _failure(item: pytest.Item, call: pytest.CallInfo[None]) -> Failure:
+    recording = getattr(item, "recording", None) or Recording()
+    expected, got = item.config.stash.get(COMPARED, ("", ""))
+    compared = call.excinfo is not None and call.excinfo.errisinstance(AssertionError)
+    return Failure(
+        rules=[mark.args[0] for mark in item.iter_markers("contract")],
+        sentence=_rule(item),
+        check=_hints(item),
+        done=recording.lines(),
+        log=str(item.config.stash[FOLDER] / "server.log"),
+        again=again(item),
+        expected=expected if compared else "",
+        got=got if compared else "",
+        histories=histories_of(item),
+        calls=[list(span) for span in recording.at_once],
+    )
 
 
 def _rule(item: pytest.Item) -> str:

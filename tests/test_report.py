@@ -235,6 +235,23 @@ def test_the_summary_shows_losses_beside_promises(
     assert f"## {CELL}: conv-2 on RedisStore: fail" in summary
 
 
+def test_the_page_is_written_and_opened(
+    module_project: Project, merged: subprocess.CompletedProcess[str]
+) -> None:
+    """index.html lies beside the others; --open shows it, and says so where there is no browser."""
+    assert merged.returncode == 1
+    command = (SUITE[0], "-m", "harness.report", "reports", "--run=this-run", "--open")
+    opened = module_project.run(*command, BROWSER="echo opened %s")
+    index = module_project.reports / "index.html"
+    assert f"opened {index.resolve().as_uri()}" in opened.stdout
+    page = index.read_text()
+    assert "the sum is wrong" in page
+    assert f'href="{CELL}/server.log"' in page
+    missing = module_project.run(*command, BROWSER="/no/such/browser %s", PATH="")
+    assert "no browser to open reports/index.html with" in missing.stdout
+    assert missing.returncode == 1
+
+
 def test_machines_read_the_same(
     module_project: Project, merged: subprocess.CompletedProcess[str]
 ) -> None:

@@ -117,6 +117,15 @@ def test_help_explains_once(shared: Project) -> None:
     assert "Running session" not in helped.stdout
 
 
+def test_the_report_explains_its_own_options(shared: Project) -> None:
+    """`nox -s report -- --help` is about the report, not about running cells."""
+    helped = shared.nox("-s", "report", "--no-install", "--", "--help")
+    assert helped.returncode == 0, helped.stdout
+    assert "usage: nox -s report --" in helped.stdout
+    assert "--open" in helped.stdout
+    assert "--provider" not in helped.stdout
+
+
 @contract("hyg-4")
 @pytest.mark.parametrize("word", WRONG)
 def test_a_wrong_word_is_answered_with_one_line(shared: Project, word: str) -> None:

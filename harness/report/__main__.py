@@ -1,4 +1,4 @@
-"""`nox -s report`: merge what the cells left in reports/."""
+"""Merge what the cells left into the grid, summary.md, matrix.json and index.html."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import webbrowser
 from pathlib import Path
 
 from rich.console import Console
@@ -17,14 +18,20 @@ from harness.report.grid import print_grid
 from harness.report.losses import print_losses
 from harness.report.merge import machine_readable, read_run, totals
 from harness.report.outcome import read_outcome
+from harness.report.page import page
 from harness.report.settle import settle
 from harness.report.summary import summary
 
 
 def main() -> int:
-    """Print the grid, write summary.md and matrix.json; 1 if anything failed or did not run."""
+    """Print the grid, write the reports; 1 if anything failed or did not run."""
     matrix = load()
-    parser = argparse.ArgumentParser(prog="nox -s report --", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="nox -s report --",
+        description=__doc__,
+        epilog="Exit code 1 says that a contract failed, or that a cell or a contract did not run.",
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("reports", type=Path, nargs="?", default=Path("reports"), help="the folder")
     parser.add_argument("--run", help="only the cells of this nox run, once they have ended")
     parser.add_argument(
@@ -60,6 +67,10 @@ def main() -> int:
         record({cell: read_outcome(options.reports / cell).seconds for cell in done}, matrix.cells)
     if options.run and os.environ.get("GITHUB_ACTIONS") == "true":
         print(*error_lines(cells, strict=options.strict), sep="\n")
+    index = options.reports / "index.html"
+    index.write_text(page(matrix, cells, options.reports), encoding="utf-8")
+    if options.open and not webbrowser.open(index.resolve().as_uri()):
+        print(f"no browser to open {index} with", file=sys.stderr)
     failed = counts["fail"] + counts["error"] + counts["not run"]
     return 1 if failed or ran < len(cells) or not ran else 0
 

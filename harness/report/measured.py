@@ -9,11 +9,15 @@ from typing import Any
 
 from harness.matrix import Cell, Matrix
 from harness.promises import EVENTS
-from harness.report.results import CellReport
+from harness.report.results import FAILED, CellReport
 
 Figures = Mapping[str, Any]
 """One measurement, as a contract noted it: its event, and what was seen of one store."""
 OF = " of "
+DISK = f"pressure{OF}disk"
+EVENT_LABELS = (*EVENTS, DISK)
+CAPABILITIES = {"pressure": "memory_pressure", DISK: "disk_pressure"}
+"""What a cell needs for an event, where that is not the event's own name."""
 CLASSES = (
     "kept all",
     "refused writes",
@@ -60,6 +64,8 @@ class Measured:
     seen: tuple[Figures, ...]
     events: int
     """How often it happened. Several stores may have been measured in one happening."""
+    broken: int = 0
+    """How many of the contracts that measured it failed."""
 
     def total(self, name: str) -> int:
         """Add a figure up."""
@@ -80,21 +86,25 @@ class Measured:
         """The age of the oldest write that was lost in any of the events."""
         return max(float(seen.get("lost_seconds", 0)) for seen in self.seen)
 
+    def figures(self) -> str:
+        """Return how much was lost."""
+        lost, of = self.total("lost"), self.total("acknowledged")
+        if not self.outcome.startswith("lost"):
+            return f"{lost} of {of}"
+        share = "all" if lost == of else f"{lost} of"
+        return f"{share} {of}, up to {self.worst_seconds:.2f} s"
+
     def said(self) -> str:
         """Return what was lost, in a few words."""
-        lost, of = self.total("lost"), self.total("acknowledged")
-        if self.outcome in {"lost a tail", "lost all", "lost all, older too"}:
-            share = "all" if lost == of else f"{lost} of"
-            return f"{share} {of}, up to {self.worst_seconds:.2f} s"
-        return (
-            f"{lost} of {of}" if self.outcome == "kept all" else f"{self.outcome}: {lost} of {of}"
-        )
+        plain = self.outcome == "kept all" or self.outcome.startswith("lost")
+        return self.figures() if plain else f"{self.outcome}: {self.figures()}"
 
     def plain(self) -> dict[str, Any]:
         """Return it as matrix.json has it."""
         return {
             "promise": self.promise,
             "events": self.events,
+            "broken": self.broken,
             "acknowledged": self.total("acknowledged"),
             "lost": self.total("lost"),
             "lost_seconds": self.worst_seconds,
@@ -128,17 +138,19 @@ class Sum:
 def measured(matrix: Matrix, report: CellReport, event: str) -> Measured | None:
     """Return what a cell measured of an event, by its label; None where it measured nothing."""
     promise = matrix.cells[report.cell].promises.get(_event(event))
-    seen = tuple(m for result in report.results for m in result.measured if label(m) == event)
-    if not seen or promise is None:
+    found = [(r, m) for r in report.results for m in r.measured if label(m) == event]
+    if not found or promise is None:
         return None
-    return Measured(str(promise), seen, _happenings(seen))
+    seen = tuple(m for _, m in found)
+    broken = {result.test for result, _ in found if result.outcome in FAILED}
+    return Measured(str(promise), seen, _happenings(seen), len(broken))
 
 
 def sums(matrix: Matrix, reports: Sequence[CellReport]) -> list[Sum]:
     """Return the sums of every event that was measured, in the matrix's order."""
     found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Measured]] = {}
     for event in labels(reports):
-        axes = {family: _deciding(cells, _event(event)) for family, cells in _families(matrix)}
+        axes = deciding_axes(matrix, event)
         for report in reports:
             one, cell = measured(matrix, report, event), matrix.cells[report.cell]
             if one is not None:
@@ -148,6 +160,21 @@ def sums(matrix: Matrix, reports: Sequence[CellReport]) -> list[Sum]:
         Sum(image, dict(values), event, len(every), _joined(every))
         for (event, image, values), every in found.items()
     ]
+
+
+def deciding_axes(matrix: Matrix, event: str) -> dict[tuple[str, ...], list[str]]:
+    """Return, by the axes that cells have, those of them that decide what an event may cost."""
+    return {family: _deciding(cells, _event(event)) for family, cells in _families(matrix)}
+
+
+def promised(cell: Cell, event: str) -> str:
+    """Return what a cell promises for an event, by its label; nothing where it says nothing."""
+    return str(cell.promises.get(_event(event), ""))
+
+
+def lacking(cell: Cell, event: str) -> str | None:
+    """Return why an event, by its label, does not apply to a cell; None if it does."""
+    return cell.lacking(CAPABILITIES.get(event, event))
 
 
 def neighbours(cells: Iterable[Cell], axis: str) -> Iterator[tuple[Cell, Cell]]:
@@ -188,7 +215,8 @@ def _deciding(cells: list[Cell], event: str) -> list[str]:
 
 def _joined(every: list[Measured]) -> Measured:
     seen = tuple(one for measured in every for one in measured.seen)
-    return Measured(every[0].promise, seen, sum(measured.events for measured in every))
+    events = sum(measured.events for measured in every)
+    return Measured(every[0].promise, seen, events, sum(measured.broken for measured in every))
 
 
 def _happenings(seen: tuple[Figures, ...]) -> int:

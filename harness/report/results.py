@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.report.failure import PROPERTY, Failure
 from harness.report.outcome import RESULTS, read_outcome
 
 OUTCOMES = ("pass", "fail", "error", "known gap", "not applicable", "not run")
 GROUPS = ("conv", "ctx", "val", "iso", "ttl", "con", "net", "srv", "evi", "dur", "lock", "top")
+FAILED = frozenset({"fail", "error"})
+"""The outcomes that fail a run."""
 NOT_APPLICABLE = "not applicable: "
 
 
@@ -33,6 +36,31 @@ class Result:
     """Where the contract is: the path in the repository."""
     line: int = 0
     """The line where it failed, else where it begins."""
+    began: float = 0.0
+    """Unix time."""
+    message: str = ""
+    """Of a failure: what went wrong, which ``reason`` has with all else."""
+    failure: Failure | None = None
+
+    @property
+    def name(self) -> str:
+        """The contract's function."""
+        return self.test.partition("[")[0]
+
+    @property
+    def variant(self) -> str:
+        """The store and the parameters that it ran with."""
+        return self.test.partition("[")[2].removesuffix("]")
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Where it stands in the catalogue."""
+        group, _, number = self.rule.partition("-")
+        return (
+            GROUPS.index(group) if group in GROUPS else len(GROUPS),
+            int(number) if number.isdigit() else 0,
+            self.test,
+        )
 
     @property
     def group(self) -> str:
@@ -62,7 +90,7 @@ class CellReport:
     @property
     def failed(self) -> list[Result]:
         """The results that fail a run."""
-        return [result for result in self.results if result.outcome in {"fail", "error"}]
+        return [result for result in self.results if result.outcome in FAILED]
 
     @property
     def left_out(self) -> Counter[str]:
@@ -112,6 +140,7 @@ def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
     named = dict(properties)
     outcome, reason = _outcome(entries)
     file, line = _where(entries)
+    failed = next((entry for entry in entries if entry["outcome"] == "failed"), None)
     return Result(
         rule=named.get("contract", "?"),
         sentence=named.get("rule", ""),
@@ -124,6 +153,9 @@ def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
         setup_seconds=sum(e["duration"] for e in entries if e["when"] == "setup"),
         file=file,
         line=line,
+        began=min(float(entry.get("start", 0)) for entry in entries),
+        message=_crash(failed) if failed else "",
+        failure=_failure(failed) if failed else None,
     )
 
 
@@ -158,11 +190,17 @@ def _outcome(entries: list[dict[str, Any]]) -> tuple[str, str]:
 
 def _message(entry: dict[str, Any]) -> str:
     """Return what went wrong, and the part of the report that teaches."""
-    crash = entry["longrepr"]
-    text = (
-        crash["reprcrash"]["message"]
-        if isinstance(crash, dict) and crash.get("reprcrash")
-        else str(crash)
-    )
     taught = [content for name, content in entry["sections"] if name == "contract"]
-    return "\n".join([text, *taught])
+    return "\n".join([_crash(entry), *taught])
+
+
+def _crash(entry: dict[str, Any]) -> str:
+    crash = entry["longrepr"]
+    if isinstance(crash, dict) and crash.get("reprcrash"):
+        return str(crash["reprcrash"]["message"])
+    return str(crash)
+
+
+def _failure(entry: dict[str, Any]) -> Failure | None:
+    kept = dict(tuple(pair) for pair in entry["user_properties"]).get(PROPERTY)
+    return Failure.read(kept) if isinstance(kept, dict) else None

@@ -38,6 +38,8 @@ def hide_passwords(value: Any) -> Any:
     """
     if isinstance(value, str):
         return without_passwords(value)
+    if isinstance(value, dict):
+        return {key: hide_passwords(each) for key, each in value.items()}
     if isinstance(value, tuple):
         return tuple(map(hide_passwords, value))
     if isinstance(value, list):

@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.matrix import Matrix
-from harness.report.discrimination import pairs
 from harness.report.grid import LEGEND, MARKS
-from harness.report.measured import labels, measured, sums
 from harness.report.merge import totals
-from harness.report.moved import moved
 from harness.report.results import GROUPS, OUTCOMES, CellReport
-from harness.report.slowest import slowest
+from harness.report.sections import (
+    Section,
+    alike,
+    changes,
+    durations,
+    losses,
+    losses_by_cell,
+)
 
 
 def summary(matrix: Matrix, cells: Sequence[CellReport]) -> str:
@@ -25,12 +29,9 @@ def summary(matrix: Matrix, cells: Sequence[CellReport]) -> str:
         + ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
         + ".",
         *_grid(cells),
-        *_sums(matrix, cells),
-        *_measured(matrix, cells),
-        *_alike(matrix, cells),
-        *_changes(matrix, cells),
-        *_slowest(cells),
     ]
+    for section in (losses, losses_by_cell, alike, changes, durations):
+        lines += _table(section(matrix, cells))
     for cell in cells:
         for result in cell.failed:
             heading = f"## {cell.cell}: {result.rule} on {result.store}: {result.outcome}"
@@ -59,85 +60,13 @@ def _grid(cells: Sequence[CellReport]) -> Iterator[str]:
     yield from ("", f"In the grid: {LEGEND}.")
 
 
-def _sums(matrix: Matrix, cells: Sequence[CellReport]) -> list[str]:
-    heading = ["image", "row", "event", "promised", "lost", "events", "cells"]
-    rows = [
-        [
-            one.image,
-            one.row,
-            one.event,
-            one.measured.promise,
-            one.measured.said(),
-            str(one.measured.events),
-            str(one.cells),
-        ]
-        for one in sums(matrix, cells)
-    ]
-    return _table("Promised and measured, all cells of a row together", heading, rows)
-
-
-def _measured(matrix: Matrix, cells: Sequence[CellReport]) -> list[str]:
-    heading = ["cell", "event", "promised", "worst loss measured", "of acknowledged writes"]
-    heading += ["lost in all", "events"]
-    rows = []
-    for cell in cells:
-        for event in labels([cell]):
-            one = measured(matrix, cell, event)
-            if one is not None:
-                worst = one.worst
-                lost = f"{worst.get('lost', 0)} writes, {worst.get('lost_seconds', 0):.2f} s"
-                of = str(worst.get("acknowledged", ""))
-                share = f"{one.total('lost')} of {one.total('acknowledged')}"
-                rows.append([cell.cell, event, one.promise, lost, of, share, str(one.events)])
-    return _table("Promised and measured", heading, rows)
-
-
-def _alike(matrix: Matrix, cells: Sequence[CellReport]) -> list[str]:
-    rows = [
-        [pair.axis, " and ".join(pair.values), str(pair.pairs), pair.needed()]
-        for pair in pairs(matrix, cells)
-        if not pair.discriminated
-    ]
-    heading = ["axis", "values", "pairs of cells compared", "what would tell them apart"]
-    return _table("Rows that no event told apart", heading, rows)
-
-
-def _changes(matrix: Matrix, cells: Sequence[CellReport]) -> list[str]:
-    heading = ["from", "to", "by", "its row says", "data"]
-    rows = [
-        [
-            one.change.origin,
-            one.change.target,
-            one.change.way,
-            one.change.fate,
-            one.outcome.replace("|", "\\|"),
-        ]
-        for one in moved(matrix, cells)
-    ]
-    return _table("Another policy or image on existing data", heading, rows)
-
-
-def _slowest(cells: Sequence[CellReport]) -> list[str]:
-    heading = ["rule", "contract", "seconds in all cells", "of them setup", "worst cell"]
-    rows = [
-        [
-            cost.rule,
-            cost.test,
-            f"{cost.seconds:.1f}",
-            f"{cost.setup_seconds:.1f}",
-            f"{cost.worst_cell}: {cost.worst_seconds:.1f} s",
-        ]
-        for cost in slowest(cells)
-    ]
-    return _table("The slowest contracts", heading, rows)
-
-
-def _table(title: str, heading: list[str], rows: list[list[str]]) -> list[str]:
+def _table(section: Section) -> list[str]:
     """Return a section with a table; nothing where it has no rows."""
-    if not rows:
+    if not section.rows:
         return []
-    lines = ["", f"## {title}", "", _row(heading), _row(["---"] * len(heading))]
-    return [*lines, *(_row(row) for row in rows)]
+    lines = ["", f"## {section.title}", "", _row(section.heading)]
+    lines.append(_row(["---"] * len(section.heading)))
+    return [*lines, *(_row([text.replace("|", "\\|") for text in row]) for row in section.rows)]
 
 
 def _list(title: str, entries: Iterable[str]) -> list[str]:
@@ -149,5 +78,5 @@ def _counts(counts: Counter[str]) -> str:
     return " ".join(f"{sign}{counts[o]}" for o, (sign, _) in MARKS.items() if counts[o])
 
 
-def _row(values: list[str]) -> str:
+def _row(values: Sequence[str]) -> str:
     return f"| {' | '.join(values)} |"
