@@ -109,6 +109,16 @@ def test_nothing_is_said_of_the_time_without_any_figure(reports: Path) -> None:
     assert progress.run_line(reports, MATRIX, {}) == "run: 4 cells"
 
 
+def test_a_cell_ends_with_its_counts_and_never_with_those_of_an_earlier_run(reports: Path) -> None:
+    """A cell that never got to its contracts leaves what was there before."""
+    folder = reports / CELLS[0]
+    _report(reports, CELLS[0], "done", started=time.time() - 5, seconds=4.25)
+    (folder / RESULTS).write_text(_passed("test_a") + _failed("test_b", "wrong"))
+    assert progress.end_line(folder, MATRIX, {}).startswith("1 pass, 1 fail in 4.2 s; run: 1 of 4")
+    write_outcome(folder, Outcome("done", "", run="another", seconds=4.25))
+    assert progress.end_line(folder, MATRIX, {}) == "no contract ran; run: 0 of 4 cells"
+
+
 def test_failures_are_told_at_once_and_not_without_end(reports: Path) -> None:
     """One line each while the cell runs; of a broken store, no more than ten."""
     out, over = io.StringIO(), threading.Event()

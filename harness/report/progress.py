@@ -93,10 +93,12 @@ def run_line(reports: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str
 
 def end_line(folder: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str:
     """Return what became of a cell, and how far the run is."""
-    counts, took = read_cell(folder).counts(), read_outcome(folder).seconds
+    run, found = run_line(folder.parent, matrix, seconds), read_outcome(folder)
+    counts = read_cell(folder).counts()
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    run = run_line(folder.parent, matrix, seconds)
-    return f"{said or 'no contract ran'} in {took:.1f} s; {run}"
+    if not said or found.run != os.environ[RUN_VARIABLE]:
+        return f"no contract ran; {run}"
+    return f"{said} in {found.seconds:.1f} s; {run}"
 
 
 @contextmanager
