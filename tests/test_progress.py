@@ -227,7 +227,7 @@ def _passed(name: str) -> str:
 
 
 def _failed(name: str, message: str) -> str:
-    crash = {"reprcrash": {"message": message}}
+    crash = {"reprcrash": {"message": message}, "reprtraceback": {"reprentries": []}}
     return (
         _phase(name, "setup", "passed", None)
         + _phase(name, "call", "failed", crash)
@@ -236,5 +236,15 @@ def _failed(name: str, message: str) -> str:
 
 
 def _phase(name: str, when: str, outcome: str, longrepr: object) -> str:
-    entry = {"nodeid": f"contract_tests/test_x.py::{name}", "when": when, "outcome": outcome}
-    return json.dumps({**entry, "longrepr": longrepr, "$report_type": "TestReport"}) + "\n"
+    entry = {
+        "$report_type": "TestReport",
+        "nodeid": f"contract_tests/test_x.py::{name}",
+        "location": ["contract_tests/test_x.py", 1, name],
+        "when": when,
+        "outcome": outcome,
+        "longrepr": longrepr,
+        "duration": 0.1,
+        "user_properties": [],
+        "sections": [],
+    }
+    return json.dumps(entry) + "\n"
