@@ -1,7 +1,7 @@
 """What is shown of a run while it goes on, from what its cells leave. Standard library only.
 
-In a terminal nox draws a board, and behind each cell the last line that its session printed: how far
-the cell is. Elsewhere each contract that fails is a line at once, and so is each cell that ends.
+In a terminal nox draws a board, with the last line that each session printed: how far its cell is.
+Elsewhere each contract that fails is a line at once, and so is each cell that ends.
 """
 
 from __future__ import annotations
