@@ -13,7 +13,6 @@ import atexit
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -25,13 +24,11 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # nox runs this file, not a package
 
+from harness.asked import NO_CELL, asked
 from harness.clients import interpreter
-from harness.durations import longest_first, recorded
-from harness.matrix import Cell, load
-from harness.options import URL_VARIABLE, parse
+from harness.options import URL_VARIABLE
 from harness.orphans import PARENT_VARIABLE, end_with_parent
-from harness.own_stores import environment, with_stores
-from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
+from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome, verdict
 from harness.report.progress import RunFollower, end_line, shown
 from harness.tables import MatrixError
 
@@ -42,51 +39,21 @@ nox.options.sessions = ["fast"]
 ROOT = Path(__file__).resolve().parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
-CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-WORDS = sys.argv[1:CUT]
-OWN_OPTIONS = {"report", "up", "down", "compose", "subjects"} & set(WORDS)
-ARGUMENTS = [] if OWN_OPTIONS else sys.argv[CUT + 1 :]
-if "leaks" in WORDS and {"-h", "--help"} & set(ARGUMENTS):
-    ARGUMENTS = []  # it explains its own options
-OPTIONS = parse(ARGUMENTS)
-REPORTS = ROOT / OPTIONS.reports
-NO_CELL = nox.param("", id="no_cell")
 try:
-    MATRIX, SECONDS = with_stores(load(), OPTIONS.stores, OPTIONS.backend), recorded()
-    LANES = [
-        MATRIX.cells_of(lane, OPTIONS.stores)
-        for lane in (OPTIONS.lane or "matrix", "smoke", "fast")
-    ]
-    CELLS, SMOKE, FAST = (
-        OPTIONS.shard.of(cells, SECONDS) if OPTIONS.shard else cells for cells in LANES
-    )
-    for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
-        MATRIX.cells_with(named, OPTIONS.lane, OPTIONS.stores)
-    NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
-    for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
-        if named != NO_CELL.id:
-            MATRIX.cell(named)
-    if OPTIONS.cell:
-        CELLS, SMOKE, FAST = (
-            [cell for cell in cells if cell.id == OPTIONS.cell] for cells in (CELLS, SMOKE, FAST)
-        )
-    ENV = environment(MATRIX, OPTIONS.stores, OPTIONS.with_)
+    ASKED = asked(sys.argv[1:])
 except MatrixError as error:
     sys.exit(str(error))
-FOLLOWED = any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in WORDS)
-if FOLLOWED or any(word.startswith("clients") for word in WORDS):
-    nox.options.parallel = MATRIX.parallel
-
-if OPTIONS.url is not None:
-    os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
+OPTIONS, MATRIX, ENV = ASKED.options, ASKED.matrix, ASKED.environment
 PYTHON = ROOT / ".nox" / ENV.name / "bin" / "python"
 """One environment for every session: a cell costs no installation. Stores that need more packages
 have another, with those of all of a run."""
+REPORTS = ROOT / OPTIONS.reports
 FOLLOWER = RunFollower(REPORTS, sys.argv[1:], sys.stdout)
-WORKER = "--parallel-worker" in WORDS
-if OPTIONS.provider == "external" and not (OPTIONS.cell or len(NAMED) == 1 or WORKER):
-    sys.exit("a server is one row of matrix.toml: say which, with --cell ID")
-if WORKER:  # what a killed nox leaves running ends itself, and what it runs
+if ASKED.runs_cells or ASKED.runs_clients:
+    nox.options.parallel = MATRIX.parallel
+if OPTIONS.url is not None:
+    os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
+if ASKED.is_worker:  # what a killed nox leaves running ends itself, and what it runs
     end_with_parent(lambda: os.killpg(0, signal.SIGTERM))
 else:
     os.environ[RUN_VARIABLE] = f"{os.getpid()}-{time.time_ns()}"
@@ -97,10 +64,12 @@ os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".nox" / "bytecode")
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # how CI stops a run: clean up
 
 
-def parametrized(cells: list[Cell]) -> list[nox.param]:
-    """Return the cells as nox selects them, by id and by tag, the longest first."""
-    ordered = longest_first(cells, SECONDS)
-    return [nox.param(cell.id, id=cell.id, tags=cell.tags) for cell in ordered] or [NO_CELL]
+def cells(session: str, *, tagged: bool = False) -> list[nox.param]:
+    """Return a session's cells as nox selects them, by id and perhaps by tag."""
+    return [
+        nox.param(cell.id, id=cell.id, tags=cell.tags if tagged else [])
+        for cell in ASKED.cells[session]
+    ] or [nox.param("", id=NO_CELL)]
 
 
 @nox.session(name=ENV.name, reuse_venv=True)
@@ -112,14 +81,14 @@ def env(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=[ENV.name], allow_parallel=True)
-@nox.parametrize("cell", parametrized(CELLS))
+@nox.parametrize("cell", cells("matrix", tagged=True))
 def matrix(session: nox.Session, cell: str) -> None:
     """Run every contract in every cell, on real servers."""
     run_cell(session, cell)
 
 
 @nox.session(venv_backend="none", requires=[ENV.name], allow_parallel=True)
-@nox.parametrize("cell", [nox.param(cell.id, id=cell.id) for cell in SMOKE] or [NO_CELL])
+@nox.parametrize("cell", cells("smoke"))
 def smoke(session: nox.Session, cell: str) -> None:
     """Run every contract on one real server of each image."""
     run_cell(session, cell)
@@ -135,14 +104,13 @@ def smoke(session: nox.Session, cell: str) -> None:
 )
 def clients(session: nox.Session, client: str) -> None:
     """Run cells with older and newer drivers and Pythons."""
-    chosen = MATRIX.cells_with(client, OPTIONS.lane, OPTIONS.stores)
-    cells = [f"--cell={cell.id}" for cell in chosen if OPTIONS.cell in {None, cell.id}]
-    if not cells:
+    chosen = [f"--cell={cell.id}" for cell in ASKED.cells_with(client)]
+    if not chosen:
         session.skip("it runs none of the cells that are asked for")
     install(session, "harness", packages=MATRIX.clients[client].packages)
     session.run(
         "python",
-        *("-m", "harness.clients", client, f"--reports={REPORTS}", *cells),
+        *("-m", "harness.clients", client, f"--reports={REPORTS}", *chosen),
         *(["--strict"] * OPTIONS.strict + OPTIONS.for_pytest),
         silent=session.parallel,
         interrupt_timeout=15,
@@ -153,11 +121,11 @@ def clients(session: nox.Session, client: str) -> None:
 @nox.session(venv_backend="none", requires=[ENV.name])
 def fast(session: nox.Session) -> None:
     """Run what fakeredis can show, in seconds: the local loop."""
-    for cell in [cell.id for cell in FAST] or [""]:
+    for cell in [cell.id for cell in ASKED.cells["fast"]] or [""]:
         run_cell(session, cell)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def tests(session: nox.Session) -> None:
     """Test the harness itself."""
     session.env["NOX"] = sys.executable  # the tests of the sessions run them
@@ -170,14 +138,14 @@ def leaks(session: nox.Session) -> None:
     session.run(PYTHON, "-m", "harness.leaks", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def subjects(session: nox.Session) -> None:
     """Run the contracts on stores that others wrote: tell which of them each keeps."""
     session.env["NOX"] = sys.executable  # each subject runs in a nox of its own
     session.run(PYTHON, "-m", "harness.subjects", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def lint(session: nox.Session) -> None:
     """Check format, style, types, workflows, and that the generated docs are up to date."""
     for command in (
@@ -196,19 +164,19 @@ def lint(session: nox.Session) -> None:
     session.run(zizmor, "--offline", "--quiet", "--persona=auditor", ".github", external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def report(session: nox.Session) -> None:
     """Merge what the cells left in reports/ into a grid, summary.md, matrix.json and index.html."""
     session.run(PYTHON, "-m", "harness.report", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def docs(session: nox.Session) -> None:
     """Write the generated docs anew."""
     session.run(PYTHON, "-m", "harness.docs", external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def up(session: nox.Session) -> None:
     """Start a cell's servers and leave them up: `nox -s up -- CELL`. Alone, show what is up."""
     session.run(
@@ -220,19 +188,19 @@ def up(session: nox.Session) -> None:
     )
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def down(session: nox.Session) -> None:
     """End what `up` left running, all or `-- CELL`, and delete its data."""
     session.run(PYTHON, "-m", "harness.servers.up", "--down", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def compose(session: nox.Session) -> None:
     """Write a docker-compose.yml of a cell's server: `nox -s compose -- CELL`."""
     session.run(PYTHON, "-m", "harness.compose", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", requires=["env"])
+@nox.session(venv_backend="none", requires=[ENV.name])
 def sweep(session: nox.Session) -> None:
     """Remove containers, volumes and directories that killed runs left behind."""
     session.run(PYTHON, "-m", "harness.servers.sweep", external=True)
@@ -256,16 +224,14 @@ def install(session: nox.Session, *groups: str, packages: Iterable[str] = ()) ->
 
 def run_cell(session: nox.Session, cell: str) -> None:
     """Run the suite in one cell; tell a cell that could not run from one that passed."""
-    if not cell and OPTIONS.shard and any(LANES):
-        session.skip(f"shard {OPTIONS.shard} is empty: there are fewer cells than shards")
     if not cell:
-        session.error(f"no cell here runs {', '.join(OPTIONS.stores) or OPTIONS.cell}")
+        (session.skip if ASKED.only_elsewhere else session.error)(ASKED.why_no_cell)
     if OPTIONS.provider == "external":
         session.log(f"on the server at {OPTIONS.host}, if it is marked as disposable")
     if not session.parallel:
         FOLLOWER.end()  # pytest tells what goes on by itself
     try:
-        with shown(REPORTS / cell, MATRIX, SECONDS, sys.stdout):
+        with shown(REPORTS / cell, MATRIX, ASKED.seconds, sys.stdout):
             session.run(
                 PYTHON,
                 *("-m", "pytest", "contract_tests", "-q", "--cell", cell, *OPTIONS.for_pytest),
@@ -277,24 +243,17 @@ def run_cell(session: nox.Session, cell: str) -> None:
             )
     finally:
         if session.parallel:
-            session.log(end_line(REPORTS / cell, MATRIX, SECONDS))
-    found = read_outcome(REPORTS / cell)
-    outcome, reason = found.outcome, found.reason
-    if found.run != os.environ[RUN_VARIABLE]:
-        outcome, reason = "not run", "it left no report"
-    if outcome == "not run" and not OPTIONS.strict:
-        session.skip(f"not run: {reason}")
-    if outcome != "done":
-        session.error(f"{outcome}: {reason}")
-    if found.not_run and OPTIONS.strict:
-        session.error(f"{found.not_run} contracts did not run; the report says why")
+            session.log(end_line(REPORTS / cell, MATRIX, ASKED.seconds))
+    became, why = verdict(REPORTS / cell, os.environ[RUN_VARIABLE], strict=OPTIONS.strict)
+    if became != "passed":
+        (session.skip if became == "skipped" else session.error)(why)
 
 
 def report_at_exit() -> None:
     """Merge the cells of this run. Nox has no session that runs after failed ones."""
     FOLLOWER.end()
     run = os.environ[RUN_VARIABLE]
-    if any(word.startswith("clients") for word in WORDS) and not {"-l", "--list"} & set(WORDS):
+    if ASKED.runs_clients and not ASKED.lists:
         summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
         subprocess.run([PYTHON, *summary], cwd=ROOT, check=False)
     if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
@@ -303,9 +262,9 @@ def report_at_exit() -> None:
         subprocess.run([PYTHON, *report], cwd=ROOT, check=False)
 
 
-if not WORKER:
+if not ASKED.is_worker:
     atexit.register(report_at_exit)
-    if FOLLOWED and not {"-l", "--list", "--list-sessions"} & set(WORDS):
+    if ASKED.runs_cells and not ASKED.lists:
         FOLLOWER.start()
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from contract_tests.fix_cell import CELL, MATRIX, SEED
 from contract_tests.fix_stores import _row
+from harness.clients import SESSION_VARIABLE
 
 FOLDER = "again"
 """Where its reports go, within the folder of this run's: what the first failure left stays."""
@@ -27,9 +29,13 @@ def again(item: pytest.Item) -> str:
     """
     assert isinstance(item, pytest.Function)
     config, cell, row = item.config, item.config.stash[CELL], _row(item)
+    reports = Path(config.getoption("reports"))
     words = ["nox", "-s", f"matrix({cell.id})", "--"]
     lanes = config.stash[MATRIX].lanes
-    if cell.id not in lanes["matrix"]:
+    if client := os.environ.get(SESSION_VARIABLE):
+        words = ["nox", "-s", client, "--", "--cell", cell.id]
+        reports = reports.parent.parent  # it has a folder of its own in that of the run
+    elif cell.id not in lanes["matrix"]:
         words += ["--lane", next(lane for lane, cells in lanes.items() if cell.id in cells)]
     stores = config.getoption("store")
     if ONE_NAME.fullmatch(item.name):
@@ -44,6 +50,5 @@ def again(item: pytest.Item) -> str:
     for option, default in SAME.items():
         value = config.getoption(option.removeprefix("--"))
         words += [option, value] if value != default else []
-    reports = Path(config.getoption("reports"))
     reports = reports if reports.name == FOLDER else reports / FOLDER
     return shlex.join([*words, "--seed", str(config.stash[SEED]), "--reports", str(reports)])

@@ -22,6 +22,7 @@ OURS = (
     "MATRIX_RUN",
     "MATRIX_PARENT",
     "MATRIX_BOARD",
+    "MATRIX_SESSION",
     "GITHUB_",
     "CI",
     "NOX",

@@ -48,6 +48,7 @@ CHECKED = {
 
 OTHERS = {
     'python3 -m pip install "nox[uv]"': "changes the environment; pyproject.toml has nox",
+    ".ci/pull ~/images": "pulls images; tests/test_workflows.py runs it with a Docker of its own",
     ".ci/images": "builds images for minutes; .ci/run runs it",
 }
 """What is not nox, and why it is not run."""

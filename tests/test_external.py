@@ -269,7 +269,7 @@ def test_no_password_gets_into_what_a_run_prints_or_keeps(
     )
     assert run.returncode == 1
     assert f"on the server at {a_redis.url.rpartition('@')[2].partition('/')[0]}" in run.stdout
-    again = f"again        nox -s 'matrix({REDIS.id})' -- -k test_passes --store RedisStore "
+    again = f"again        nox -s 'matrix({REDIS.id})' -- -k 'test_passes[RedisStore]' "
     assert f"{again}--provider external --seed 7" in run.stdout, run.stdout
     kept = [path for path in project.folder.rglob("*") if path.is_file()]
     assert project.reports / REDIS.id / "results.jsonl" in kept

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.project import NOX, Project, contracts
+from tests.project import NOX, SUITE, Project, contracts
 
 pytestmark = pytest.mark.timeout(120)
 CELLS = ["redis6_none_allkeys_lru", "redis6_none_noeviction"]
@@ -168,6 +168,15 @@ def test_a_cell_of_another_lane_is_found_again(run: FailingRun) -> None:
     repeated = run.project.run(*NOX, *shlex.split(again)[1:], PYTEST_ADDOPTS="")
     assert repeated.returncode == 1, repeated.stdout
     assert "1 of 1 cells ran; contracts: 1 fail" in repeated.stdout
+
+
+def test_a_client_s_failure_is_repeated_with_that_client(run: FailingRun) -> None:
+    """By its session, which runs one of its cells where `--cell` asks for it."""
+    own = ("-m", "harness.clients", "redis_8_1", "--reports", "of-clients", "--cell", "fakeredis7")
+    done = run.project.run(SUITE[0], *own, "--seed=7", "-k", "test_fails[AsyncRedisStore-11]")
+    assert done.returncode == 1
+    words = "-k 'test_fails[AsyncRedisStore-11]' --seed 7 --reports of-clients/again"
+    assert f"nox -s 'clients(redis_8_1)' -- --cell fakeredis7 {words}" in done.stdout
 
 
 def test_a_cell_s_folder_has_all_that_it_takes(run: FailingRun) -> None:

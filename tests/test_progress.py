@@ -20,7 +20,7 @@ import pytest
 
 from harness.matrix import load
 from harness.polling import eventually
-from harness.report import progress
+from harness.report import pace, progress
 from harness.report.outcome import RESULTS, Outcome, write_outcome
 from tests.project import NOX, Project, contracts
 
@@ -96,17 +96,27 @@ def test_the_time_left_follows_the_record_and_the_pace(
     monkeypatch.setattr(time, "time", lambda: now)
     _report(reports, CELLS[0], "done", started=now - done_in, seconds=done_in)
     _report(reports, CELLS[1], "running", started=now - done_in / 2)
-    assert progress.run_line(reports, MATRIX, recorded) == f"run: 1 of 4 cells, {left}"
+    assert pace.run_line(reports, MATRIX, recorded) == f"run: 1 of 4 cells, {left}"
 
 
 def test_nothing_is_said_of_the_time_without_any_figure(reports: Path) -> None:
     """Neither at the very start without a record, nor when all is done, nor of another run."""
-    assert progress.run_line(reports, MATRIX, {}) == "run: 0 of 4 cells"
+    assert pace.run_line(reports, MATRIX, {}) == "run: 0 of 4 cells"
     for cell in CELLS:
         _report(reports, cell, "done", started=time.time() - 5, seconds=5)
-    assert progress.run_line(reports, MATRIX, {}) == "run: 4 of 4 cells"
+    assert pace.run_line(reports, MATRIX, {}) == "run: 4 of 4 cells"
     (reports / "selected.json").write_text(json.dumps({"run": "another", "cells": CELLS}))
-    assert progress.run_line(reports, MATRIX, {}) == "run: 4 cells"
+    assert pace.run_line(reports, MATRIX, {}) == "run: 4 cells"
+
+
+def test_a_cell_ends_with_its_counts_and_never_with_those_of_an_earlier_run(reports: Path) -> None:
+    """A cell that never got to its contracts leaves what was there before."""
+    folder = reports / CELLS[0]
+    _report(reports, CELLS[0], "done", started=time.time() - 5, seconds=4.25)
+    (folder / RESULTS).write_text(_passed("test_a") + _failed("test_b", "wrong"))
+    assert progress.end_line(folder, MATRIX, {}).startswith("1 pass, 1 fail in 4.2 s; run: 1 of 4")
+    write_outcome(folder, Outcome("done", "", run="another", seconds=4.25))
+    assert progress.end_line(folder, MATRIX, {}) == "no contract ran; run: 0 of 4 cells"
 
 
 def test_failures_are_told_at_once_and_not_without_end(reports: Path) -> None:
@@ -217,7 +227,7 @@ def _passed(name: str) -> str:
 
 
 def _failed(name: str, message: str) -> str:
-    crash = {"reprcrash": {"message": message}}
+    crash = {"reprcrash": {"message": message}, "reprtraceback": {"reprentries": []}}
     return (
         _phase(name, "setup", "passed", None)
         + _phase(name, "call", "failed", crash)
@@ -226,5 +236,15 @@ def _failed(name: str, message: str) -> str:
 
 
 def _phase(name: str, when: str, outcome: str, longrepr: object) -> str:
-    entry = {"nodeid": f"contract_tests/test_x.py::{name}", "when": when, "outcome": outcome}
-    return json.dumps({**entry, "longrepr": longrepr, "$report_type": "TestReport"}) + "\n"
+    entry = {
+        "$report_type": "TestReport",
+        "nodeid": f"contract_tests/test_x.py::{name}",
+        "location": ["contract_tests/test_x.py", 1, name],
+        "when": when,
+        "outcome": outcome,
+        "longrepr": longrepr,
+        "duration": 0.1,
+        "user_properties": [],
+        "sections": [],
+    }
+    return json.dumps(entry) + "\n"

@@ -11,6 +11,8 @@ from harness.tables import Table
 
 FOLDER, FACTS = "clients", "client.json"
 """Where in the reports each client has a folder of its own, and what is in that."""
+SESSION_VARIABLE = "MATRIX_SESSION"
+"""The environment variable with the nox session that runs a cell, where it is that of a client."""
 PACKAGE, PACKAGE_MEANING = r"[\w.-]+(\[[\w,-]+\])?==[\w.]+", "a pinned package: 'redis==5.3.1'"
 
 

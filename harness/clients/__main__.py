@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.clients import FACTS, FOLDER
+from harness.clients import FACTS, FOLDER, SESSION_VARIABLE
 from harness.orphans import PARENT_VARIABLE, end_with_parent
 from harness.report.outcome import NOT_RUN_EXIT, RUN_VARIABLE, read_outcome
 
@@ -38,7 +38,7 @@ def main() -> int:
     (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     failed = []
     for cell in options.cell:
-        code = _pytest("--cell", cell, "--reports", str(folder), *for_pytest)
+        code = _pytest(options.client, "--cell", cell, "--reports", str(folder), *for_pytest)
         outcome = read_outcome(folder / cell).outcome
         if code not in {0, NOT_RUN_EXIT} or (outcome != "done" and options.strict):
             failed.append(cell)
@@ -46,10 +46,14 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _pytest(*arguments: str) -> int:
+def _pytest(client: str, *arguments: str) -> int:
     """Run the suite; however this is ended, the suite cleans up first."""
     command = [sys.executable, "-m", "pytest", "contract_tests", "-q", *arguments]
-    own = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+    own = {
+        **os.environ,
+        PARENT_VARIABLE: str(os.getpid()),
+        SESSION_VARIABLE: f"clients({client})",
+    }
     with subprocess.Popen(command, env=own) as suite:
         try:
             return suite.wait()

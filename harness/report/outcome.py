@@ -49,3 +49,17 @@ def read_outcome(folder: Path) -> Outcome:
         return Outcome(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return Outcome("not run", "it left no report")
+
+
+def verdict(folder: Path, run: str, *, strict: bool) -> tuple[str, str]:
+    """Return what a cell makes of its session, ``passed``, ``skipped`` or ``failed``, and why."""
+    found = read_outcome(folder)
+    outcome, reason = found.outcome, found.reason
+    if found.run != run:
+        outcome, reason = "not run", "it left no report"
+    if outcome != "done":
+        skipped = outcome == "not run" and not strict
+        return ("skipped" if skipped else "failed"), f"{outcome}: {reason}"
+    if found.not_run and strict:
+        return "failed", f"{found.not_run} contracts did not run; the report says why"
+    return "passed", ""

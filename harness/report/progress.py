@@ -1,31 +1,27 @@
-"""How far a run is, read from what its cells leave as they go. Standard library only.
+"""What is shown of a run while it goes on, from what its cells leave. Standard library only.
 
-The noxfile shows it: behind a cell's name on the board that nox draws in a terminal, as the line
-that ends a cell, and, where there is no terminal, as one line for each failure at once.
+In a terminal nox draws a board, with the last line that each session printed: how far its cell is.
+Elsewhere each contract that fails is a line at once, and so is each cell that ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from harness.durations import expected
-from harness.matrix import Cell, Matrix
-from harness.report.outcome import FILE, RESULTS, RUN_VARIABLE, Outcome, read_outcome
+from harness.matrix import Matrix
+from harness.report.outcome import RESULTS, RUN_VARIABLE, Outcome, read_outcome
+from harness.report.pace import note_selected, of_this_run, run_line
 from harness.report.results import OUTCOMES, read_cell
 
 BOARD_VARIABLE = "MATRIX_BOARD"
 """The environment variable that is set where nox draws its board."""
-SELECTED = "selected.json"
 LOOK_SECONDS = 1.0
 NAMED = 10
 """How many failures of a cell are named while it runs."""
@@ -56,7 +52,8 @@ class Following:
         self._read += len(whole)
         before = len(self.failed)
         for line in whole.splitlines():
-            self._note(json.loads(line))
+            with suppress(ValueError):  # a disk that ran full
+                self._note(json.loads(line))
         return list(self.failed)[before:]
 
     def _note(self, entry: Mapping[str, object]) -> None:
@@ -78,25 +75,14 @@ def board_line(follow: Following, found: Outcome, run: str = "") -> str:
     return " | ".join(filter(None, [said, run, ", ".join(follow.failed)]))
 
 
-def run_line(reports: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str:
-    """Return how far this run is: ``run: 12 of 58 cells, about 3 min left``."""
-    found = _of_this_run(reports)
-    ended = sum(one.outcome != "running" for one in found.values())
-    selected = _selected(reports)
-    if not selected:
-        return f"run: {ended} cells"
-    said = f"run: {ended} of {len(selected)} cells"
-    cells = [matrix.cells[cell] for cell in selected if cell in matrix.cells]
-    left = _seconds_left(cells, found, seconds)
-    return f"{said}, about {_rounded(left)} left" if left else said
-
-
 def end_line(folder: Path, matrix: Matrix, seconds: Mapping[str, float]) -> str:
     """Return what became of a cell, and how far the run is."""
-    counts, took = read_cell(folder).counts(), read_outcome(folder).seconds
+    run, found = run_line(folder.parent, matrix, seconds), read_outcome(folder)
+    counts = read_cell(folder).counts()
     said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    run = run_line(folder.parent, matrix, seconds)
-    return f"{said or 'no contract ran'} in {took:.1f} s; {run}"
+    if not said or found.run != os.environ[RUN_VARIABLE]:
+        return f"no contract ran; {run}"
+    return f"{said} in {found.seconds:.1f} s; {run}"
 
 
 @contextmanager
@@ -117,7 +103,7 @@ def shown(
         while not over.wait(LOOK_SECONDS):
             running = {
                 name: one
-                for name, one in _of_this_run(folder.parent).items()
+                for name, one in of_this_run(folder.parent).items()
                 if one.outcome == "running"
             }
             if folder.name not in running:
@@ -147,7 +133,7 @@ def tell_failures(reports: Path, out: TextIO, over: threading.Event) -> None:
     last = False
     while not last:
         last = over.wait(LOOK_SECONDS)
-        for cell in _of_this_run(reports):
+        for cell in of_this_run(reports):
             follow = following.setdefault(cell, Following(reports / cell))
             for name in follow.look():
                 told[cell] += 1
@@ -185,66 +171,6 @@ class RunFollower:
         self._over.set()
         if self._tell.is_alive():
             self._tell.join()
-
-
-def note_selected(reports: Path, words: Sequence[str]) -> None:
-    """Ask nox which cells the words select, and note them for the cells of this run."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "nox", "--list", "--json", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        sessions = json.loads(listed.stdout)
-        cells = [spec["cell"] for one in sessions if (spec := one["call_spec"]).get("cell")]
-    except (ValueError, TypeError, KeyError):
-        return
-    reports.mkdir(parents=True, exist_ok=True)
-    draft = reports / f"{SELECTED}.{os.getpid()}"
-    draft.write_text(json.dumps({"run": os.environ[RUN_VARIABLE], "cells": cells}))
-    draft.replace(reports / SELECTED)
-
-
-def _of_this_run(reports: Path) -> dict[str, Outcome]:
-    run = os.environ[RUN_VARIABLE]
-    found = {path.parent.name: read_outcome(path.parent) for path in reports.glob(f"*/{FILE}")}
-    return {cell: one for cell, one in found.items() if one.run == run}
-
-
-def _selected(reports: Path) -> list[str]:
-    try:
-        noted = json.loads((reports / SELECTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return list(noted["cells"]) if noted["run"] == os.environ[RUN_VARIABLE] else []
-
-
-def _seconds_left(
-    selected: Sequence[Cell], found: Mapping[str, Outcome], recorded: Mapping[str, float]
-) -> float | None:
-    """Return what is left, as long as the recorded proportions and the pace so far are right."""
-    takes = expected(selected, recorded)
-    done = {cell: one.seconds for cell, one in found.items() if one.outcome == "done"}
-    if not found or not (done or recorded):
-        return None
-    pace = sum(done.values()) / sum(takes[cell] for cell in done) if done else 1.0
-    now = time.time()
-    left = {
-        cell: max(0.0, seconds * pace - (now - found[cell].started if cell in found else 0))
-        for cell, seconds in takes.items()
-        if cell not in found or found[cell].outcome == "running"
-    }
-    so_far = now - min(one.started for one in found.values())
-    all_ = sum(takes.values()) * pace
-    at_once = (all_ - sum(left.values())) / max(so_far, 0.1)
-    return max([sum(left.values()) / max(at_once, 1.0), *left.values()])
-
-
-def _rounded(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(5, round(seconds / 5) * 5)} s"
-    return f"{round(seconds / 60)} min"
 
 
 def _message(longrepr: object) -> str:

@@ -161,14 +161,15 @@ def _result(nodeid: str, entries: list[dict[str, Any]]) -> Result:
 
 def _where(entries: list[dict[str, Any]]) -> tuple[str, int]:
     """Return the contract's file, and the last line of it that a failure went through."""
-    file, begins, _ = entries[0]["location"]
+    file, begins, _ = entries[0].get("location", ("", 0, ""))
+    lines = [begins + 1]
     for entry in entries:
         crash = entry["longrepr"]
         if entry["outcome"] == "failed" and isinstance(crash, dict):
-            places = [one["data"]["reprfileloc"] for one in crash["reprtraceback"]["reprentries"]]
-            lines = [place["lineno"] for place in places if place and place["path"] == file]
-            return file, lines[-1] if lines else begins + 1
-    return file, begins + 1
+            steps = crash.get("reprtraceback", {}).get("reprentries", [])
+            places = [step["data"].get("reprfileloc") for step in steps]
+            lines += [place["lineno"] for place in places if place and place["path"] == file]
+    return file, lines[-1]
 
 
 def _outcome(entries: list[dict[str, Any]]) -> tuple[str, str]:
