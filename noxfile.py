@@ -58,7 +58,8 @@ try:
     CELLS, SMOKE, FAST = (
         OPTIONS.shard.of(cells, SECONDS) if OPTIONS.shard else cells for cells in LANES
     )
-    for named in re.findall(r"clients\((\w+)\)", " ".join(WORDS)):
+    CLIENTS = re.findall(r"clients\((\w+)\)", " ".join(WORDS))
+    for named in CLIENTS:
         MATRIX.cells_with(named, OPTIONS.lane, OPTIONS.stores)
     NAMED = re.findall(r"(?:matrix|smoke)\((\w+)\)", " ".join(WORDS))
     for named in NAMED + [OPTIONS.cell] * bool(OPTIONS.cell):
@@ -279,8 +280,9 @@ def report_at_exit() -> None:
     FOLLOWER.end()
     run = os.environ[RUN_VARIABLE]
     if any(word.startswith("clients") for word in WORDS) and not {"-l", "--list"} & set(WORDS):
-        summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
-        subprocess.run([PYTHON, *summary], cwd=ROOT, check=False)
+        summary = [str(PYTHON), "-m", "harness.clients.summary", str(REPORTS), f"--run={run}"]
+        asked = [f"--client={name}" for name in CLIENTS]
+        subprocess.run([*summary, *asked], cwd=ROOT, check=False)
     if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
         report = ["-m", "harness.report", str(REPORTS), f"--run={run}"]
         report += ["--strict"] * OPTIONS.strict
