@@ -75,6 +75,7 @@ FOLLOWED = any(word.startswith(("matrix", "smoke", "-t", "--tags")) for word in 
 if FOLLOWED or any(word.startswith("clients") for word in WORDS):
     nox.options.parallel = MATRIX.parallel
 
+nox.options.error_on_missing_interpreters = OPTIONS.strict
 if OPTIONS.url is not None:
     os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
 FOLLOWER = RunFollower(REPORTS, sys.argv[1:], sys.stdout)
