@@ -48,6 +48,8 @@ WORDS = sys.argv[1:CUT]
 OWN_OPTIONS = {"leaks", "up", "down", "compose"} & set(WORDS)
 OPTIONS = parse([] if OWN_OPTIONS else sys.argv[CUT + 1 :])
 REPORTS = ROOT / OPTIONS.reports
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+"""It has no `python -m`."""
 NO_CELL = nox.param("", id="no_cell")
 try:
     MATRIX, SECONDS = load(), recorded()
@@ -177,7 +179,7 @@ def lint(session: nox.Session) -> None:
         ["check_jsonschema", "-q", "--builtin-schema=vendor.github-actions", *ACTIONS],
     ):
         session.run(PYTHON, "-m", *command, external=True)
-    session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
+    session.run(PYTHON, "-c", LINT_IMPORTS, "--no-cache", external=True, silent=True)
     zizmor = PYTHON.with_name("zizmor")  # no module of Python
     session.run(zizmor, "--offline", "--quiet", "--persona=auditor", ".github", external=True)
 
