@@ -39,6 +39,8 @@ nox.options.sessions = ["fast"]
 ROOT = Path(__file__).resolve().parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+"""It has no `python -m`."""
 try:
     ASKED = asked(sys.argv[1:])
 except MatrixError as error:
@@ -51,6 +53,7 @@ REPORTS = ROOT / OPTIONS.reports
 FOLLOWER = RunFollower(REPORTS, sys.argv[1:], sys.stdout)
 if ASKED.runs_cells or ASKED.runs_clients:
     nox.options.parallel = MATRIX.parallel
+nox.options.error_on_missing_interpreters = OPTIONS.strict
 if OPTIONS.url is not None:
     os.environ[URL_VARIABLE] = OPTIONS.url  # nox shows the command lines of what it runs
 if ASKED.is_worker:  # what a killed nox leaves running ends itself, and what it runs
@@ -159,7 +162,7 @@ def lint(session: nox.Session) -> None:
         ["check_jsonschema", "-q", "--builtin-schema=vendor.github-actions", *ACTIONS],
     ):
         session.run(PYTHON, "-m", *command, external=True)
-    session.run(PYTHON.parent / "lint-imports", "--no-cache", external=True, silent=True)
+    session.run(PYTHON, "-c", LINT_IMPORTS, "--no-cache", external=True, silent=True)
     zizmor = PYTHON.with_name("zizmor")  # no module of Python
     session.run(zizmor, "--offline", "--quiet", "--persona=auditor", ".github", external=True)
 
@@ -254,8 +257,9 @@ def report_at_exit() -> None:
     FOLLOWER.end()
     run = os.environ[RUN_VARIABLE]
     if ASKED.runs_clients and not ASKED.lists:
-        summary = ("-m", "harness.clients.summary", REPORTS, f"--run={run}")
-        subprocess.run([PYTHON, *summary], cwd=ROOT, check=False)
+        summary = [str(PYTHON), "-m", "harness.clients.summary", str(REPORTS), f"--run={run}"]
+        chosen = [f"--client={name}" for name in ASKED.clients]
+        subprocess.run([*summary, *chosen], cwd=ROOT, check=False)
     if any(read_outcome(path.parent).run == run for path in REPORTS.glob("*/outcome.json")):
         report = ["-m", "harness.report", str(REPORTS), f"--run={run}"]
         report += ["--strict"] * OPTIONS.strict

@@ -37,6 +37,8 @@ class Asked:
     """What cells take, as it is recorded."""
     cells: Mapping[str, list[Cell]]
     """The cells of the sessions ``matrix``, ``smoke`` and ``fast``, the longest first."""
+    clients: Sequence[str]
+    """The clients that are named; all run where none is."""
     only_elsewhere: bool
     """Whether there are cells, and all are in other shards."""
 
@@ -105,11 +107,12 @@ def asked(arguments: Sequence[str]) -> Asked:
             session: [cell for cell in cells if cell.id == options.cell]
             for session, cells in chosen.items()
         }
-    for name in _names(r"clients\((\w+)\)", words):
+    clients = _names(r"clients\((\w+)\)", words)
+    for name in clients:
         matrix.cells_with(name, options.lane, options.stores)
     elsewhere = options.shard is not None and any(lanes.values())
     place = environment(matrix, options.stores, options.with_)
-    found = Asked(words, options, matrix, place, seconds, chosen, elsewhere)
+    found = Asked(words, options, matrix, place, seconds, chosen, clients, elsewhere)
     one_row = options.cell or len(named) == 1 or found.is_worker
     if options.provider == "external" and not one_row:
         raise MatrixError("a server is one row of matrix.toml: say which, with --cell ID")

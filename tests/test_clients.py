@@ -155,12 +155,16 @@ def leave(reports: Path, client: str, outcome: str | None) -> None:
     call = {
         "$report_type": "TestReport",
         "nodeid": "t.py::test_it",
+        "location": ["t.py", 1, "test_it"],
         "user_properties": [["contract", "conv-1"], ["store", "RedisStore"]],
         "outcome": outcome,
         "when": "call",
         "duration": 1.0,
         "sections": [],
-        "longrepr": {"reprcrash": {"message": "AssertionError: no"}},
+        "longrepr": {
+            "reprcrash": {"message": "AssertionError: no"},
+            "reprtraceback": {"reprentries": []},
+        },
     }
     end = {**call, "when": "teardown", "outcome": "passed", "duration": 0.0}
     lines = "\n".join(json.dumps(entry) for entry in (call, end))

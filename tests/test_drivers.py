@@ -156,3 +156,25 @@ def test_an_old_pool_closes_what_is_idle_alone() -> None:
     assert [pool.pool.get_nowait(), pool.pool.get_nowait()].count(idle) == 1
     assert pool.pool.empty()
     used.disconnect()
+
+
+def test_a_connection_that_was_reset_is_not_written_to() -> None:
+    """Whatever asyncio would make of that: the adapter gets an error that it knows."""
+
+    class Writer:
+        closing = False
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+    class Connection:
+        _writer: Writer | None = Writer()
+
+    connection = Connection()
+    redis.check_open(connection)
+    for writer in (Writer(), None):
+        if writer:
+            writer.closing = True
+        connection._writer = writer
+        with pytest.raises(exceptions.ConnectionError, match="closed"):
+            redis.check_open(connection)

@@ -85,8 +85,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.clients.summary", description=__doc__)
     parser.add_argument("reports", type=Path, nargs="?", default=Path("reports"))
     parser.add_argument("--run", help="only the clients of this nox run")
+    parser.add_argument("--client", action="append", help="only this client; repeatable")
     options = parser.parse_args()
-    clients = read_clients(load(), options.reports, options.run)
+    found = read_clients(load(), options.reports, options.run)
+    clients = [one for one in found if not options.client or one.id in options.client]
     table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
     for client in clients:
         table.add_row(*client.row)

@@ -170,9 +170,10 @@ class RedisInspector:
     def watching(self) -> Iterator[Work]:
         work = Work(touched=0, commands=[])
         end = f"end-{uuid4().hex}"
+        nodes = self._nodes()  # once: redis-py 5.3 to 6 closes those that were looked up before
         with ExitStack() as watch:
             readers = []
-            for node in self._nodes():
+            for node in nodes:
                 monitor = watch.enter_context(node.monitor())  # returns once the server watches
                 reader = threading.Thread(
                     target=self._record, args=(monitor, work, end), daemon=True
@@ -182,7 +183,7 @@ class RedisInspector:
             try:
                 yield work
             finally:
-                for node in self._nodes():
+                for node in nodes:
                     node.echo(end)
                 for reader in readers:
                     reader.join(10)

@@ -19,7 +19,7 @@ from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
 from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
 from stores.redis.connections import own_async_pool
-from stores.redis.driver import TO_TAKE
+from stores.redis.driver import TO_TAKE, check_open
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
 from stores.redis.routing import Hop, Leave, Node
 
@@ -135,6 +135,7 @@ class AsyncRedisStore(AsyncStore):
 
 async def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
     ahead = [("ASKING",)] if hop.asking else []
+    check_open(connection)
     async with _within(hop.deadline):
         await connection.send_packed_command(connection.pack_commands([*ahead, command]))
     if ahead:

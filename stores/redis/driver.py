@@ -47,6 +47,15 @@ def code_of(error: BaseException | None) -> str:
     return str(kept or CODES.get(type(error), ""))
 
 
+def check_open(connection: Any) -> None:
+    """Raise ConnectionError if an awaited connection was reset.
+
+    Writing would tell, but for Python 3.12 and 3.13: there asyncio raises an AttributeError.
+    """
+    if connection._writer is None or connection._writer.is_closing():  # noqa: SLF001 - no other way
+        raise exceptions.ConnectionError("Connection closed by server.")
+
+
 def is_connected(connection: Any) -> bool:
     """Tell whether a blocking connection is connected. Before 8.0 it has no word for it."""
     told = getattr(connection, "is_connected", None)

@@ -77,7 +77,7 @@ def control(member: Member, *, text: bool = True) -> Iterator[Any]:
 
 def _operator(member: Member, *, text: bool) -> Redis:
     limits = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
-    return Redis.from_url(member.server.url, **limits, decode_responses=text)
+    return Redis.from_url(member.server.url, **limits, decode_responses=text, protocol=2)
 
 
 def follow(member: Member, primary: Member) -> None:

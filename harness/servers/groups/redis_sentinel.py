@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 from harness.backends import Backend
 from harness.matrix import Cell
@@ -173,9 +174,9 @@ class RedisSentinel(Group):
     def _told_by(self, sentinel: Member) -> tuple[int, int]:
         """Return the number of a sentinel's latest decision, and the primary's port."""
         with control(sentinel) as client:
-            epoch = client.sentinel_master(SERVICE)["config-epoch"]
+            epoch = _state(_ask(client, "MASTER"))["config-epoch"]
             # Who leads a failover tells the new primary here before it knows it otherwise.
-            _, port = client.sentinel_get_master_addr_by_name(SERVICE)
+            _, port = _ask(client, "GET-MASTER-ADDR-BY-NAME")
         return int(epoch), int(port)
 
     def _replace_primary(self) -> None:
@@ -186,7 +187,7 @@ class RedisSentinel(Group):
         """
         old = self._primary
         with control(self._sentinels()[-1]) as client:
-            client.sentinel_failover(SERVICE)
+            _ask(client, "FAILOVER")
 
         def fault() -> str:
             self._find_primary()
@@ -219,12 +220,22 @@ class RedisSentinel(Group):
         ports = {replica.place.port for replica in self._replicas()}
         for sentinel in self._sentinels():
             with control(sentinel) as client:
-                primary = client.sentinel_master(SERVICE)
-                others = client.sentinel_sentinels(SERVICE)
-                replicas = client.sentinel_slaves(SERVICE)
+                primary = _state(_ask(client, "MASTER"))
+                others = [_state(one) for one in _ask(client, "SENTINELS")]
+                replicas = [_state(one) for one in _ask(client, "REPLICAS")]
             for one in [primary, *others, *replicas]:
                 if AWAY & set(one["flags"].split(",")):
                     return f"{sentinel.name} does not reach 127.0.0.1:{one['port']}"
-            if len(others) != len(SENTINELS) - 1 or {one["port"] for one in replicas} != ports:
+            if len(others) != len(SENTINELS) - 1 or {int(one["port"]) for one in replicas} != ports:
                 return f"{sentinel.name} does not know all members"
         return ""
+
+
+def _ask(client: Any, what: str) -> Any:
+    """Return a sentinel's raw answer: some releases of redis-py 6 and 7 stumble over their own."""
+    return client.execute_command("SENTINEL", what, SERVICE)
+
+
+def _state(answer: list[str]) -> dict[str, str]:
+    """Return what a sentinel knows of a server, by name."""
+    return dict(zip(answer[::2], answer[1::2], strict=True))
