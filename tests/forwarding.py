@@ -18,16 +18,18 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Door(ABC):
-    """A loopback port behind which another connection begins."""
+    """A loopback port, or a socket file, behind which another connection begins."""
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, at: Path | None = None) -> None:
         """Listen, with TLS if there is a context for it."""
         self.served: set[asyncio.Task[None] | None] = set()
         self._loop = LoopThread()
         self._server = self._loop.run(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+            asyncio.start_unix_server(self._serve, at)
+            if at
+            else asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         )
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port: int = 0 if at else self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """End it, once the clients have gone."""
@@ -49,11 +51,11 @@ class Door(ABC):
 
 
 class SocketDoor(Door):
-    """A port for what listens at a socket file, such as Docker."""
+    """A port, or another file, for what listens at a socket file, such as Docker."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, at: Path | None = None) -> None:
         self._path = path
-        super().__init__()
+        super().__init__(at=at)
 
     async def dial(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Streams:
         return await asyncio.open_unix_connection(self._path)

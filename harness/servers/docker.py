@@ -199,9 +199,9 @@ class DockerServer:
             self.disk = Disk(self._directory, origin=self._origin.disk if self._origin else None)
         for attempt in range(PORT_ATTEMPTS):
             port = self._place.port if self._place else free_port()
-            self.url = self._backend.url(engine.host(), port, self._password)
-            self._container = self._described(port)
             try:
+                self.url = self._backend.url(engine.host(), engine.reach(port), self._password)
+                self._container = self._described(port)
                 self._container.start()
             except (StartError, *FAULTS) as error:
                 self._remove_container()
@@ -217,7 +217,8 @@ class DockerServer:
             return
 
     def _described(self, port: int) -> DockerContainer:
-        container = DockerContainer(self._reference).with_name(self._name)
+        told = {"environment": engine.environment()}
+        container = DockerContainer(self._reference, docker_client_kw=told).with_name(self._name)
         on_host, settings = host_network_fault() is None, self._cell.settings
         if on_host:
             settings = {**self._backend.listening(port), **settings}

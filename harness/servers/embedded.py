@@ -186,7 +186,7 @@ class EmbeddedServer:
                 user=self._user,
                 # A terminal's Ctrl-C is the harness's to handle, not the server's.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, no locks
             )
 
     def _prepared(self) -> Path:
@@ -277,7 +277,7 @@ def _reachable(program: Path, user: str | None, directory: Path) -> Path:
     return copy / program.relative_to(installation)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Let the kernel kill the server when the harness dies, SIGKILL included (Linux only)."""
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

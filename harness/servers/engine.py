@@ -22,6 +22,7 @@ from testcontainers.core.config import testcontainers_config
 
 from harness.servers import POLL_SECONDS, NotRunError
 from harness.servers.ownership import LABEL, is_gone
+from harness.servers.tunnel import Tunnel, TunnelError
 
 SOCKET = "unix:///var/run/docker.sock"
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - see `published_on`
@@ -35,14 +36,14 @@ class ContextError(Exception):
     """There is no such docker context."""
 
 
-FAULTS = (DockerException, RequestException, ContextError)
+FAULTS = (DockerException, RequestException, ContextError, TunnelError)
 
 
 def where() -> str:
     """Return the engine's URL: as testcontainers or DOCKER_HOST have it, or the docker context.
 
-    The context's goes into the environment, from which docker and testcontainers take it (by
-    itself docker's library knows of no contexts). Raises ContextError.
+    The context's goes into the environment, as docker's library knows of no contexts by itself.
+    Raises ContextError.
     """
     if told := testcontainers_config.tc_properties_get_tc_host() or os.environ.get("DOCKER_HOST"):
         return told
@@ -63,8 +64,20 @@ def where() -> str:
 
 def client(**options: Any) -> Any:
     """Return a client of the engine, to be closed. Raises one of `FAULTS`."""
-    where()
-    return docker.from_env(**options)
+    return docker.from_env(environment=environment(), **options)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which docker and testcontainers find the engine."""
+    address = where()
+    if address.startswith("ssh://"):
+        address = f"unix://{_tunnel().socket}"
+    return {**os.environ, "DOCKER_HOST": address}
+
+
+def reach(port: int) -> int:
+    """Return the port of `host` at which one of a container will be. Raises one of `FAULTS`."""
+    return _tunnel().forward(port) if where().startswith("ssh://") else port
 
 
 def is_here() -> bool:
@@ -77,7 +90,8 @@ def host() -> str:
 
     TESTCONTAINERS_HOST_OVERRIDE names it where it is not the one that the engine is told to be at.
     """
-    named = testcontainers_config.tc_host_override or urlsplit(where()).hostname
+    there = None if where().startswith("ssh://") else urlsplit(where()).hostname
+    named = testcontainers_config.tc_host_override or there
     return LOOPBACK if named in {None, "localhost", "::1"} else str(named)
 
 
@@ -87,6 +101,12 @@ def published_on() -> str:
     Loopback where that is in reach. An engine elsewhere has no address that only we could use.
     """
     return LOOPBACK if host() == LOOPBACK else EVERYWHERE
+
+
+@cache
+def _tunnel() -> Tunnel:
+    """Return the way to the engine: one, though testcontainers later drops the URL's path."""
+    return Tunnel(where())
 
 
 @cache
@@ -186,4 +206,5 @@ def cause(error: BaseException) -> str:
 
 def port_taken(error: Exception) -> bool:
     said = f"{cause(error)} {error}".lower()
-    return "port is already allocated" in said or "address already in use" in said
+    signs = ("port is already allocated", "address already in use", "port forwarding failed")
+    return any(sign in said for sign in signs)
