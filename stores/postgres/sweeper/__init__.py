@@ -15,7 +15,6 @@ from psycopg.pq.abc import PGconn
 from stores.postgres.creation import MISSING
 from stores.postgres.driver import wait
 from stores.postgres.exchange import RACES, exchange
-from stores.postgres.pool import is_quiet
 from stores.postgres.settings import ConnectionSettings, connect, connection_settings
 from stores.postgres.statements import SCHEMA, calling, schema_name
 
@@ -39,8 +38,7 @@ class _Line:
         self._pgconn: PGconn | None = None
 
     def open(self) -> PGconn:
-        if self._pgconn is None or not is_quiet(self._pgconn):
-            self.close()
+        if self._pgconn is None:
             self._pgconn = connect(self._settings, TIMEOUT)
         return self._pgconn
 
