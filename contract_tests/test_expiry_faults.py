@@ -25,6 +25,8 @@ MOST_REQUESTS = 20
 """No write of one session needs more, a new connection included."""
 MANY = 40
 """Sessions to sweep one by one: some 20 ms of a sweeper's time."""
+SWEPT_SECONDS = 8.0
+"""Within which they are gone, one commit after the other, where a busy disk takes 0.1 s for each."""
 LATE = 0.010
 """Seconds that a sweeper waits for each reply, while a writer makes ten writes."""
 QUICK = 1.0
@@ -96,10 +98,12 @@ def test_the_sweeper_deletes_in_batches_and_waits_for_nobody(
             return left[-1] == 2
 
         with inspector.uncommitted_append("held", b"{}"), sweeping.without_pause(batch=1):
-            assert eventually(only_two_left), f"{left[-1] - 2} were not swept while one was locked"
+            assert eventually(only_two_left, SWEPT_SECONDS), (
+                f"{left[-1] - 2} were not swept while one was locked"
+            )
         assert set(left) - {2, MANY + 2}, f"swept all at once: {left} were there"
         with sweeping.without_pause(batch=1):
-            assert eventually(lambda: not inspector.present("held"))
+            assert eventually(lambda: not inspector.present("held"), SWEPT_SECONDS)
     assert inspector.sessions() == {"lives"}
 
 
@@ -129,7 +133,9 @@ def test_writers_go_on_during_a_sweep(
                 began.append(session_id)
                 if not inspector.present("never written"):
                     break
-            assert eventually(lambda: not inspector.present("never written")), "nothing was swept"
+            assert eventually(lambda: not inspector.present("never written"), SWEPT_SECONDS), (
+                "nothing was swept"
+            )
     assert slowest < QUICK, "a writer waited for the sweeper"
     assert inspector.sessions() == set(began), "what began anew was swept, or what had expired not"
     positions = [[record.position for record in inspector.messages(one)] for one in began]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
@@ -14,25 +15,45 @@ from psycopg.pq.abc import PGconn
 from stores.postgres.creation import MISSING
 from stores.postgres.driver import wait
 from stores.postgres.exchange import RACES, exchange
-from stores.postgres.settings import connect, connection_settings
+from stores.postgres.settings import ConnectionSettings, connect, connection_settings
 from stores.postgres.statements import SCHEMA, calling, schema_name
 
 TIMEOUT = 10.0
 """Seconds that connecting and each batch may take."""
 PATIENCE = 2.0
 """Seconds that stopping waits for the batch under way."""
+KEPT_SECONDS = 1.0
+"""How long a connection may wait for the next pass: a new one costs more than a pass does."""
 MESSAGES_A_BATCH = 10_000
 """About 50 ms of work: as long as the writer who starts a swept session anew has to wait."""
 
 log = logging.getLogger(__name__)
 
 
+class _Line:
+    """A connection that is made at its first use, and anew once it was closed."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._pgconn: PGconn | None = None
+
+    def open(self) -> PGconn:
+        if self._pgconn is None:
+            self._pgconn = connect(self._settings, TIMEOUT)
+        return self._pgconn
+
+    def close(self) -> None:
+        if self._pgconn is not None:
+            self._pgconn.finish()
+            self._pgconn = None
+
+
 class Sweeper:
     """Deletes expired sessions, and locks that nobody held for an hour, of all namespaces.
 
     A context manager that runs a daemon thread. It blocks no writer: it skips rows that
-    others have locked, and deletes in batches. Any number may run at once. Each pass has a
-    connection of its own, so that nothing is left of an outage when it is over.
+    others have locked, and deletes in batches. Any number may run at once. Passes that follow
+    each other within a second share a connection while it lives; the others make their own.
 
     Args:
         url: a ``postgresql://`` URL.
@@ -60,7 +81,8 @@ class Sweeper:
         Raises psycopg.Error where the server cannot be reached or refuses. A schema that does
         not exist has nothing to sweep.
         """
-        return self._sweep(Event())
+        with closing(_Line(self._settings)) as line:
+            return self._sweep(line, Event())
 
     def start(self) -> None:
         """Start the thread. Entering the context does it."""
@@ -95,11 +117,16 @@ class Sweeper:
         self.stop()
 
     def _run(self, stop: Event) -> None:
+        with closing(_Line(self._settings)) as line:
+            self._run_on(line, stop)
+
+    def _run_on(self, line: _Line, stop: Event) -> None:
         failing = False
         while not stop.is_set():
             try:
-                self._sweep(stop)
+                self._sweep(line, stop)
             except (psycopg.Error, OSError) as error:
+                line.close()
                 if not failing:
                     log.warning("cannot sweep, and will try on: %s", error)
                 failing = True
@@ -107,17 +134,15 @@ class Sweeper:
                 if failing:
                     log.info("sweeping again")
                 failing = False
+            if self._every > KEPT_SECONDS:
+                line.close()
             stop.wait(self._every)
 
-    def _sweep(self, stop: Event) -> int:
+    def _sweep(self, line: _Line, stop: Event) -> int:
         with self._one_pass:
-            pgconn = connect(self._settings, TIMEOUT)
-            try:
-                sessions = ("sweep_sessions_v1", self._batch, MESSAGES_A_BATCH)
-                swept = self._all(pgconn, stop, *sessions)
-                self._all(pgconn, stop, "sweep_locks_v1", self._batch)
-            finally:
-                pgconn.finish()
+            pgconn = line.open()
+            swept = self._all(pgconn, stop, "sweep_sessions_v1", self._batch, MESSAGES_A_BATCH)
+            self._all(pgconn, stop, "sweep_locks_v1", self._batch)
             return swept
 
     def _all(self, pgconn: PGconn, stop: Event, function: str, *values: int) -> int:
