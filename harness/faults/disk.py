@@ -27,6 +27,9 @@ FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 NO_LOG_FLUSH = struct.pack("I", 2)
 MOUNT_POINT = "disk"
 RESTORE_SECONDS = 10.0
+MOUNT_OPTIONS = "loop,noatime,barrier=0"
+"""Without barriers a sync costs a tenth: it need not wait until the machine's own disk has synced,
+too. A cut takes what the file system has not written to its file, and never any of the file."""
 SIZE_MB = 256
 """A sparse file: it takes what is written, not its size."""
 
@@ -131,7 +134,7 @@ class Disk:
         return True
 
     def _mount(self) -> None:
-        _run("mount", "-o", "loop,noatime", str(self._image), str(self.mount_point))
+        _run("mount", "-o", MOUNT_OPTIONS, str(self._image), str(self.mount_point))
 
 
 def abandon(directory: Path) -> None:
