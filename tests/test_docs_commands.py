@@ -53,7 +53,8 @@ CHECKED = {
 
 OTHERS = {
     'python3 -m pip install "nox[uv]"': "changes the environment; pyproject.toml has nox",
-    ".ci/pull ~/images": "pulls images; tests/test_workflows.py runs it with a Docker of its own",
+    ".ci/pull": "pulls images; tests/test_workflows.py runs it with a Docker of its own",
+    ".ci/pull ~/images": "the same",
     ".ci/images": "builds images for minutes; .ci/run runs it",
     ".ci/pull": "needs a registry",
     "docker": "is not ours",
