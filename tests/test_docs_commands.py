@@ -56,7 +56,6 @@ OTHERS = {
     ".ci/pull": "pulls images; tests/test_workflows.py runs it with a Docker of its own",
     ".ci/pull ~/images": "the same",
     ".ci/images": "builds images for minutes; .ci/run runs it",
-    ".ci/pull": "needs a registry",
     "docker": "is not ours",
 }
 """What is not nox, by its first words, and why it is not run."""
