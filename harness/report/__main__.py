@@ -32,7 +32,7 @@ def main() -> int:
         epilog="Exit code 1 says that a contract failed, or that a cell or a contract did not run.",
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    parser.add_argument("reports", type=Path, nargs="?", default=Path("reports"), help="the folder")
+    parser.add_argument("folder", type=Path, nargs="?", help="where the reports are; reports/")
     parser.add_argument("--run", help="only the cells of this nox run, once they have ended")
     parser.add_argument(
         "--lane", default="matrix", choices=[*matrix.lanes], help="the cells that should be there"
@@ -43,8 +43,9 @@ def main() -> int:
         action="store_true",
         help="keep how long the cells took, all contracts of each, to balance shards by it",
     )
-    parser.add_argument("--reports", type=Path, default=argparse.SUPPRESS, help="the same")
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="the same")
     options = parser.parse_args()
+    options.reports = options.folder or options.reports
     if options.run:
         settle(options.reports, options.run)
     cells = read_run(matrix, options.reports, options.run, options.lane)
