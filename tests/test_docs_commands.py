@@ -40,6 +40,7 @@ CHECKED = {
     "lint": "takes half a minute, and the tests would change what it reads",
     "up": "leaves servers running",
     "down": "would end what others keep up",
+    "compose": "writes into the project's folder; tests/test_compose.py runs it",
     "sweep": "would sweep what other tests have started",
     "-t": "takes minutes and servers",
     "-l": "with options that only choose what is listed",
