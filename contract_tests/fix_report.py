@@ -42,6 +42,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     elif report.when == "call" or report.failed:
         became[item.nodeid] = "ran"
     if not report.failed:
+        hide_passwords([report.sections])  # what was printed stands in the teardown's report too
         return
     rules = [mark.args[0] for mark in item.iter_markers("contract")]
     recording = getattr(item, "recording", None)
