@@ -26,7 +26,7 @@ MOST_REQUESTS = 20
 MANY = 40
 """Sessions to sweep one by one: some 20 ms of a sweeper's time."""
 SWEPT_SECONDS = 8.0
-"""Within which they are gone, one commit after the other; a busy disk takes 0.1 s for each."""
+"""Within which all are gone, where a busy disk takes a tenth of a second for each commit."""
 LATE = 0.010
 """Seconds that a sweeper waits for each reply, while a writer makes ten writes."""
 QUICK = 1.0
