@@ -13,7 +13,6 @@ from redis.exceptions import ResponseError
 from harness.backends import Backend
 from harness.matrix import Cell
 
-
 RECEIVED = 65536
 """Bytes at a time."""
 
@@ -34,7 +33,7 @@ class _Handler(TCPFakeRequestHandler):
                 return error
 
         self.current_client.read_response = read_response  # type: ignore[method-assign,assignment] # one object's, on purpose
-        self.connection.setblocking(True)
+        self.connection.settimeout(None)  # it waits until something comes
 
     def handle(self) -> None:
         """Read what has come at once; fakeredis reads, and looks for replies, line by line."""
