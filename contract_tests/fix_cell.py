@@ -72,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     put_on_path(config.getoption("with_"))
     if config.option.collectonly:
         return
+    gc.set_threshold(OBJECTS_A_ROUND)
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _interrupted)
@@ -134,7 +135,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if REPORT in session.config.stash:
         session.config.stash[REPORT].begins(len(session.items))
     gc.freeze()
-    gc.set_threshold(OBJECTS_A_ROUND)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     for store in _rows(config):
         with suppress(MatrixError):  # the contracts tell it
             load_factory(store.factory)
+    gc.freeze()  # a round over what was imported would copy all of it, in each process
     config.stash[POOL] = processes(PROCESSES)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 from fakeredis import TcpFakeServer
@@ -11,6 +12,9 @@ from redis.exceptions import ResponseError
 
 from harness.backends import Backend
 from harness.matrix import Cell
+
+RECEIVED = 65536
+"""Bytes at a time."""
 
 
 class _Handler(TCPFakeRequestHandler):
@@ -29,6 +33,16 @@ class _Handler(TCPFakeRequestHandler):
                 return error
 
         self.current_client.read_response = read_response  # type: ignore[method-assign,assignment] # one object's, on purpose
+        self.connection.settimeout(None)  # it waits until something comes
+
+    def handle(self) -> None:
+        """Read what has come at once; fakeredis reads, and looks for replies, line by line."""
+        fake = self.current_client.get_socket()
+        with suppress(ConnectionError):
+            while data := self.connection.recv(RECEIVED):
+                fake.sendall(data)
+                while self.current_client.can_read():
+                    self.writer.dump(self.current_client.read_response())
 
 
 class FakeServer:
