@@ -41,7 +41,6 @@ CHECKED = {
     "leaks": "takes minutes",
     "tests": "would run this test",
     "lint": "takes half a minute, and the tests would change what it reads",
-    "compose": "tests/test_compose.py starts what it writes",
     "report": "with options: needs the reports of a run",
     "subjects": "takes minutes and servers",
     "up": "leaves servers running",
