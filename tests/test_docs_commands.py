@@ -57,7 +57,6 @@ OTHERS = {
     ".ci/pull": "pulls images; tests/test_workflows.py runs it with a Docker of its own",
     ".ci/pull ~/images": "the same",
     ".ci/images": "builds images for minutes; .ci/run runs it",
-    "docker": "is not ours",
     "python -m harness.histories": "needs a history; tests/test_histories.py has some",
 }
 """What is not nox, by its first words, and why it is not run."""

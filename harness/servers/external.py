@@ -16,6 +16,8 @@ from harness.servers import StartError
 
 HARMLESS = frozenset(
     {
+        *("raw_records", "message_ids", "limits", "server_times", "certainty", "deadlines"),
+        *("own_connections", "pool_limits", "own_setup"),
         *("tasks", "open_transactions", "isolation_levels", "sweeper", "active_expiry"),
         *("network", "poolers", "monitor", "work_counters", "bulk", "processes", "crowds"),
         *("replica_reads", "foreign_values", "refusal", "eviction", "lasting_sessions", "recency"),
