@@ -17,6 +17,7 @@ from contract_tests.fix_stores import RUN, _opening, _rows
 from harness.faces import LoopThread, SyncFace, features_of
 from harness.matrix import Cell, Store
 from harness.opening import Opening
+from harness.report.secrets import without_passwords
 from harness.tables import MatrixError
 from stores.interface import FEATURES, MemoryStore, Message
 
@@ -34,22 +35,24 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if config.option.collectonly or config.getoption("mutants"):
         return
-    matrix, cell = config.stash[MATRIX], config.stash[CELL]
     foreign = [row for row in _rows(config) if not row.raw_records]
-    if foreign and foreign == _rows(config):
+    if not foreign:
+        return
+    if foreign == _rows(config):
         # What their packages warn of, and leave open, is told, and is no fault of a contract's.
         config.addinivalue_line("filterwarnings", "default")
+    matrix, cell, server = config.stash[MATRIX], config.stash[CELL], config.stash[SERVER]
     loop = LoopThread()
     try:
         tried = {
-            row.name: _tried(
-                row, cell, _opening(row, cell, config.stash[SERVER], _place(row), {}), loop
-            )
+            row.name: _tried(row, cell, _opening(row, cell, server, _place(row), {}), loop)
             for row in foreign
         }
-    except MatrixError as error:
-        config.stash[REPORT].write("error", str(error))
-        raise pytest.UsageError(str(error)) from error  # the way to end with one message
+    except MatrixError as error:  # what hangs may hold the loop: it ends with the process
+        told = without_passwords(str(error))
+        config.stash[REPORT].write("error", told)
+        raise pytest.UsageError(told) from None  # the way to end with one message
+    loop.stop()
     config.stash[MATRIX] = replace(matrix, stores={**matrix.stores, **tried})
 
 
