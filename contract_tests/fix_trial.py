@@ -64,7 +64,8 @@ def _tried(row: Store, cell: Cell, opening: Opening, loop: LoopThread) -> Store:
     except MatrixError:
         raise
     except Exception as error:
-        wrong = f"; it got the URL of a {cell.backend}: --backend says whose it is for"
+        scheme = opening.url.partition(":")[0]
+        wrong = f"; it got a {scheme}:// URL (--backend says whose server a store is for)"
         raise MatrixError(
             f"{place} cannot be opened: {type(error).__name__}: {_line(error)}{wrong}"
         ) from error

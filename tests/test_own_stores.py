@@ -160,7 +160,9 @@ def test_a_store_that_cannot_be_used_is_one_line(shared: Project, store: str) ->
     assert told[0].startswith(f"ERROR: {said}"), ended.stdout
     assert len(told) == 1, ended.stdout
     if "cannot be opened" in said:
-        assert told[0].endswith("; it got the URL of a redis: --backend says whose it is for")
+        assert told[0].endswith(
+            "; it got a redis:// URL (--backend says whose server a store is for)"
+        )
 
 
 def test_a_store_says_itself_what_it_offers(shared: Project) -> None:
