@@ -37,6 +37,8 @@ SCAN_COUNT = 500
 """Keys that one SCAN step looks at: about a tenth of a millisecond of the server's time."""
 
 Reply_co = TypeVar("Reply_co", covariant=True)
+Command = Sequence[bytes | str | int]
+"""A command's name and its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,13 @@ class RedisCall(Call[Reply_co]):
     arguments: Sequence[bytes | str | int] = ()
     walk: Any = None
 
-    def by_digest(self) -> tuple[bytes | str | int, ...]:
+    def by_digest(self) -> Command:
         """The command that runs the call, its script by digest where it has one."""
         if self.script is None:
-            return tuple(self.arguments)
+            return self.arguments
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
 
-    def by_source(self) -> tuple[bytes | str | int, ...]:
+    def by_source(self) -> Command:
         """The command for a server that has not cached the script, and will after it."""
         assert self.script is not None
         return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
@@ -85,6 +87,15 @@ class RedisCall(Call[Reply_co]):
         """Return the step of a listing that begins it at a server."""
         name, _, *rest = self.arguments
         return replace(self, arguments=(name, 0, *rest), walk=None)
+
+
+def packed(command: Command) -> bytes:
+    """Return a command as it is sent (Redis docs, "Redis serialization protocol")."""
+    parts = [b"*%d\r\n" % len(command)]
+    for word in command:
+        part = word if type(word) is bytes else str(word).encode()
+        parts.append(b"$%d\r\n%s\r\n" % (len(part), part))
+    return b"".join(parts)
 
 
 class RedisCommands:
@@ -111,7 +122,8 @@ class RedisCommands:
     ) -> Call[Appended | PartlyStored | Fenced]:
         flat = [part for message_id, record in entries for part in (message_id.encode(), record)]
         arguments = [ttl_ms, _optional(fence), *flat]
-        return self._script("append", session_id, _appended, arguments, fenced=fence is not None)
+        parse = partial(_appended, [record for _, record in entries])
+        return self._script("append", session_id, parse, arguments, fenced=fence is not None)
 
     def history(
         self, session_id: str, limit: int | None, before: int | None
@@ -244,8 +256,15 @@ def _yes(_: str, reply: Any) -> bool:
     return bool(int(reply))
 
 
-def _appended(session_id: str, reply: Any) -> Appended | PartlyStored | Fenced:
+def _appended(
+    records: Sequence[bytes], session_id: str, reply: Any
+) -> Appended | PartlyStored | Fenced:
     verdict, *rest = reply
+    if verdict == b"stored":
+        first, stored_at = int(rest[0]), rest[1] + b":"
+        return Appended(
+            [_message(session_id, at, stored_at + one) for at, one in enumerate(records, first)]
+        )
     if verdict == b"fenced":
         return Fenced(int(rest[0]))
     if verdict == b"partly":

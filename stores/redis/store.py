@@ -14,7 +14,7 @@ from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
-from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
+from stores.redis.commands import MAX_RECORD_BYTES, Command, RedisCall, RedisCommands, packed
 from stores.redis.connections import LIMIT, own_pool
 from stores.redis.driver import TO_TAKE, close_idle, read_reply
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
@@ -142,12 +142,12 @@ class RedisStore(SyncStore):
                 pool.disconnect()
 
 
-def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
+def _send(connection: Any, hop: Hop, command: Command) -> None:
     if hop.asking:
-        connection.send_packed_command(connection.pack_commands([("ASKING",), command]))
+        connection.send_packed_command([packed(("ASKING",)) + packed(command)])
         _reply(connection, hop.deadline)
     else:
-        connection.send_command(*command)
+        connection.send_packed_command([packed(command)])
 
 
 def _reply(connection: Any, deadline: float) -> Any:
