@@ -6,12 +6,13 @@ client, prepared on the server as psycopg does by itself. No checks, no decoding
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 
-from bench.adapters.bare_redis import LEASE_MS, LONGEST, TTL_MS, record_of
+from bench.adapters.bare_redis import BARE, LEASE_MS, LONGEST, READING, TTL_MS, record_of
 from bench.adapters.measuring import AsyncCall, Call
 from bench.adapters.ours import NAMESPACE
 from bench.adapters.workloads import NEWEST, Workload, text
@@ -55,9 +56,11 @@ SQL = {
 class BarePostgres:
     """psycopg, blocking."""
 
-    name = "bare driver"
+    reads_all = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reads_json: bool = False) -> None:
+        self.name = READING if reads_json else BARE
+        self._reads_json = reads_json
         self._url = url
         self._connections: list[psycopg.Connection[Any]] = []
 
@@ -70,7 +73,7 @@ class BarePostgres:
         context = encode_context({"text": text(workload.size)}, LONGEST)
 
         def rows(name: str, *values: object) -> Any:
-            return connection.execute(SQL[name], values).fetchall()  # type: ignore[arg-type] # not literal
+            return connection.execute(SQL[name], values, binary=True).fetchall()  # type: ignore[arg-type] # not literal
 
         def update() -> None:
             ((version, _),) = rows("load", *place)
@@ -89,7 +92,10 @@ class BarePostgres:
             "update": update,
             "lock": locked,
         }
-        return calls[workload.operation]
+        call = calls[workload.operation]
+        if self._reads_json:
+            return lambda: [json.loads(row[-1].partition(b" ")[2]) for row in call()]  # type: ignore[attr-defined] # a list
+        return call
 
     def close(self) -> None:
         """Close the connections."""
@@ -100,9 +106,11 @@ class BarePostgres:
 class AsyncBarePostgres:
     """psycopg, awaited."""
 
-    name = "bare driver"
+    reads_all = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reads_json: bool = False) -> None:
+        self.name = READING if reads_json else BARE
+        self._reads_json = reads_json
         self._url = url
         self._connections: list[psycopg.AsyncConnection[Any]] = []
 
@@ -117,7 +125,7 @@ class AsyncBarePostgres:
             if not made:
                 made.append(await psycopg.AsyncConnection.connect(self._url, autocommit=True))
                 self._connections += made
-            cursor = await made[0].execute(SQL[name], values)  # type: ignore[arg-type] # not literal
+            cursor = await made[0].execute(SQL[name], values, binary=True)  # type: ignore[arg-type] # not literal
             return await cursor.fetchall()
 
         async def update() -> None:
@@ -137,7 +145,13 @@ class AsyncBarePostgres:
             "update": update,
             "lock": locked,
         }
-        return calls[workload.operation]
+        call = calls[workload.operation]
+
+        async def reading() -> object:
+            rows: Any = await call()
+            return [json.loads(row[-1].partition(b" ")[2]) for row in rows]
+
+        return reading if self._reads_json else call
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,6 +6,7 @@ connection per client. No checks, no decoding, no deadlines, no errors told apar
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -56,6 +57,8 @@ SCRIPTS = {
         if redis.call('HGET', KEYS[1], 'o') ~= ARGV[1] then return 0 end
         return redis.call('HDEL', KEYS[1], 'o')""",
 }
+BARE, READING = "bare driver", "bare driver, JSON read"
+"""The second also does what nobody can be spared who wants the messages, and no more."""
 KEYS = RedisCommands(NAMESPACE)
 LONGEST = 1 << 20
 
@@ -69,9 +72,11 @@ def record_of(size: int) -> tuple[str, bytes]:
 class BareRedis:
     """redis-py, blocking."""
 
-    name = "bare driver"
+    reads_all = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reads_json: bool = False) -> None:
+        self.name = READING if reads_json else BARE
+        self._reads_json = reads_json
         self._url = url
         self._clients: list[redis.Redis] = []
         with redis.Redis.from_url(url) as client:
@@ -103,7 +108,10 @@ class BareRedis:
             "update": update,
             "lock": locked,
         }
-        return calls[workload.operation]
+        call = calls[workload.operation]
+        if self._reads_json:
+            return lambda: [json.loads(value.partition(b" ")[2]) for value in call()]  # type: ignore[attr-defined] # a list
+        return call
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,9 +122,11 @@ class BareRedis:
 class AsyncBareRedis:
     """redis-py, awaited."""
 
-    name = "bare driver"
+    reads_all = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reads_json: bool = False) -> None:
+        self.name = READING if reads_json else BARE
+        self._reads_json = reads_json
         self._url = url
         self._clients: list[redis.asyncio.Redis] = []
         with redis.Redis.from_url(url) as client:
@@ -148,7 +158,13 @@ class AsyncBareRedis:
             "update": update,
             "lock": locked,
         }
-        return calls[workload.operation]
+        call = calls[workload.operation]
+
+        async def reading() -> object:
+            values: Any = await call()
+            return [json.loads(value.partition(b" ")[2]) for value in values]
+
+        return reading if self._reads_json else call
 
     async def close(self) -> None:
         """Close the connections."""

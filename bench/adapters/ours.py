@@ -8,6 +8,7 @@ from bench.adapters.measuring import AsyncCall, Call
 from bench.adapters.workloads import CLIENTS, NEWEST, TTL_SECONDS, Workload, text
 from stores import AsyncMemoryStore, MemoryStore, Message
 
+OURS = "ours"
 NAMESPACE = "bench"
 BATCH = 1000
 OPTIONS: dict[str, Any] = {
@@ -30,7 +31,8 @@ def plant(store: MemoryStore, session: str, workload: Workload) -> None:
 class Ours:
     """A blocking store."""
 
-    name = "ours"
+    name = OURS
+    reads_all = False
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -57,7 +59,8 @@ class Ours:
 class AsyncOurs:
     """An async store."""
 
-    name = "ours"
+    name = OURS
+    reads_all = False
 
     def __init__(self, store: AsyncMemoryStore) -> None:
         self._store = store

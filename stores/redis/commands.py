@@ -122,8 +122,7 @@ class RedisCommands:
     ) -> Call[Appended | PartlyStored | Fenced]:
         flat = [part for message_id, record in entries for part in (message_id.encode(), record)]
         arguments = [ttl_ms, _optional(fence), *flat]
-        parse = partial(_appended, [record for _, record in entries])
-        return self._script("append", session_id, parse, arguments, fenced=fence is not None)
+        return self._script("append", session_id, _appended, arguments, fenced=fence is not None)
 
     def history(
         self, session_id: str, limit: int | None, before: int | None
@@ -256,15 +255,8 @@ def _yes(_: str, reply: Any) -> bool:
     return bool(int(reply))
 
 
-def _appended(
-    records: Sequence[bytes], session_id: str, reply: Any
-) -> Appended | PartlyStored | Fenced:
+def _appended(session_id: str, reply: Any) -> Appended | PartlyStored | Fenced:
     verdict, *rest = reply
-    if verdict == b"stored":
-        first, stored_at = int(rest[0]), rest[1] + b":"
-        return Appended(
-            [_message(session_id, at, stored_at + one) for at, one in enumerate(records, first)]
-        )
     if verdict == b"fenced":
         return Fenced(int(rest[0]))
     if verdict == b"partly":
