@@ -122,7 +122,10 @@ def _matrix(found: Row) -> Iterator[Verdict]:
         where = ", ".join(f"{name} {s:.0f} s" for name, s in full["phases"].items())
         why = f"cell-seconds by phase: {where}; on {full['cores']} cores"
         yield Verdict(
-            f"the whole matrix in {FULL_SECONDS:g} s", reached, f"{wall:.0f} s", "" if reached else why
+            f"the whole matrix in {FULL_SECONDS:g} s",
+            reached,
+            f"{wall:.0f} s",
+            "" if reached else why,
         )
     if full.get("overhead"):
         reached = full["overhead"] <= OVERHEAD

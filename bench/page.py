@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from bench.adapters.bare_redis import BARE
@@ -11,23 +12,7 @@ from bench.adapters.ours import OURS
 from bench.goals import LEAST_RATIO, Verdict, verdicts
 from bench.plots import Bar, bars, table
 
-STYLE = """
-:root { color-scheme: light dark; --back: #fff; --text: #1b1b1f; --soft: #6b6b76; --line: #d9d9e0;
-  --ours: #2f6fde; --less: #b4521e; --other: #9a9aa6; --two: #3a9a6e; --three: #b48a1e; --four: #8a5bd0; }
-@media (prefers-color-scheme: dark) { :root { --back: #16161a; --text: #ececf1; --soft: #a0a0ad;
-  --line: #35353e; --ours: #7aa7ff; --less: #f0965c; --other: #77778a; --two: #5fc498; --three: #e0b84c; --four: #b493f0; } }
-body { background: var(--back); color: var(--text); font: 15px/1.5 system-ui, sans-serif;
-  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-svg { width: 100%; height: auto; } svg text { fill: var(--text); font-size: 12px; }
-svg .said, .soft { fill: var(--soft); color: var(--soft); }
-.mark { stroke: var(--soft); stroke-dasharray: 3 3; }
-.ours { fill: var(--ours); } .less { fill: var(--less); } .other { fill: var(--other); }
-.two { fill: var(--two); } .three { fill: var(--three); } .four { fill: var(--four); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { text-align: right; padding: .15rem .6rem; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; } .wide { overflow-x: auto; }
-summary { cursor: pointer; } code { font-size: 13px; }
-"""
+STYLE = Path(__file__).with_name("page.css")
 COLOURS = ("ours", "two", "three", "four", "other", "less")
 
 
@@ -35,9 +20,9 @@ def page(found: Mapping[str, Any]) -> str:
     """Return the page of one run."""
     told = verdicts(found)
     parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<!doctype html><html lang=en><meta charset=utf-8>",
         '<meta name=viewport content="width=device-width, initial-scale=1">',
-        f"<title>memory-matrix bench</title><style>{STYLE}</style>",
+        f"<title>memory-matrix bench</title><style>{STYLE.read_text()}</style>",
         f"<h1>How fast is it?</h1><p class=soft>{escape(about(found))}</p>",
         _goals(told),
     ]
@@ -71,8 +56,8 @@ def _goals(told: Sequence[Verdict]) -> str:
 
 def _adapters(rows: Sequence[Mapping[str, Any]], memory: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "<h2>Adapters</h2><p>Calls a second, as a ratio of the bare driver's: the same bytes in "
-        f"one round trip, checked and read by nobody. The goal is {LEAST_RATIO}.</p>"
+        "<h2>Adapters</h2><p>Calls a second, as a ratio of the bare driver's: the same bytes in",
+        f"one round trip, checked and read by nobody. The goal is {LEAST_RATIO}.</p>",
     ]
     for backend in dict.fromkeys(row["backend"] for row in rows):
         for face in ("sync", "async"):
@@ -111,8 +96,8 @@ def _figures(row: Mapping[str, Any], name: str) -> list[str]:
 
 def _peers(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "<h2>From nothing to tests that pass</h2><p>Wall time of a whole pytest run of 20 simple "
-        "tests, its server included; the first part is until the first has passed.</p>"
+        "<h2>From nothing to tests that pass</h2><p>Wall time of a whole pytest run of 20 simple",
+        "tests, its server included; the first part is until the first has passed.</p>",
     ]
     for server in dict.fromkeys(row["server"] for row in rows):
         mine = [row for row in rows if row["server"] == server]
@@ -151,17 +136,24 @@ def _matrix(found: Mapping[str, Any]) -> str:
         )
         said = f"{full['cell_seconds']:.0f} s"
         lines.append(bars([Bar("cell-seconds by phase", phases, said)]))
-        rows = [(name, f"{s:.1f}", f"{s / full['cell_seconds']:.0%}") for name, s in full["phases"].items()]
+        rows = [
+            (name, f"{s:.1f}", f"{s / full['cell_seconds']:.0%}")
+            for name, s in full["phases"].items()
+        ]
         lines.append(table(["phase", "cell-seconds", "share"], rows))
     if found.get("scaling"):
-        rows = [
+        ways = [
             (one["what"], f"{one['wall']:.1f}", f"{one['idle']:.0%}", f"{one['ratio']:.2f}")
             for one in found["scaling"]
         ]
         shown = [
-            Bar(one["what"], (("ours", one["wall"]),), f"{one['wall']:.1f} s, {one['idle']:.0%} idle")
+            Bar(
+                one["what"],
+                (("ours", one["wall"]),),
+                f"{one['wall']:.1f} s, {one['idle']:.0%} idle",
+            )
             for one in found["scaling"]
         ]
         lines.append(f"<h3>Scaling</h3><p>{escape(found['subset'])}</p>" + bars(shown))
-        lines.append(table(["", "wall s", "idle", "of its first"], rows))
+        lines.append(table(["", "wall s", "idle", "of its first"], ways))
     return "\n".join(lines)

@@ -46,16 +46,18 @@ def _adapters(rows: Sequence[Mapping[str, Any]], memory: Sequence[Mapping[str, A
     lines = [
         "## Adapters",
         "",
-        "Our calls a second as a share of the bare driver's, which sends the same bytes in one round "
-        "trip and neither checks nor reads them; for reads also beside the driver with `json.loads` of "
-        "each record. The median over 1, 8 and 64 clients, and the worst.",
+        "Our calls a second as a share of the bare driver's, which sends the same bytes in one",
+        "round trip and neither checks nor reads them; for reads also beside the driver with",
+        "`json.loads` of each record. The median over 1, 8 and 64 clients, and the worst.",
         "",
         "| | bare driver | worst | with JSON read | peer | times as fast |",
         "|---|---|---|---|---|---|",
     ]
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(f"{row['backend']} {row['face']}, {row['workload']['name']}", []).append(row)
+        groups.setdefault(f"{row['backend']} {row['face']}, {row['workload']['name']}", []).append(
+            row
+        )
     for name, every in groups.items():
         bare = [row["ratio"][BARE] for row in every]
         read = [row["ratio"][READING] for row in every if READING in row["ratio"]]
@@ -96,9 +98,9 @@ def _matrix(found: Mapping[str, Any]) -> str:
     lines = ["## The matrix", ""]
     if full := found.get("full"):
         lines += [
-            f"The last whole run: {full['cells']} cells, {full['contracts']:,} contract runs, "
-            f"{full['wall']:.0f} s of wall time at {full['cell_seconds'] / full['wall']:.1f} cells at "
-            "once.",
+            f"The last whole run: {full['cells']} cells, {full['contracts']:,} contract runs,",
+            f"{full['wall']:.0f} s of wall time,",
+            f"{full['cell_seconds'] / full['wall']:.1f} cells at once.",
             "",
             "| phase | cell-seconds | share |",
             "|---|---|---|",
@@ -122,8 +124,8 @@ def _goals(told: Sequence[Verdict]) -> str:
     lines = [
         "## Goals",
         "",
-        f"{len(told) - len(missed)} of {len(told)} were reached. The others, with the limit that was "
-        "measured:",
+        f"{len(told) - len(missed)} of {len(told)} were reached. The others, with the limit that",
+        "was measured:",
         "",
         "| goal | measured | why not more |",
         "|---|---|---|",

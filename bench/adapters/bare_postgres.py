@@ -73,7 +73,7 @@ class BarePostgres:
         context = encode_context({"text": text(workload.size)}, LONGEST)
 
         def rows(name: str, *values: object) -> Any:
-            return connection.execute(SQL[name], values, binary=True).fetchall()  # type: ignore[arg-type] # not literal
+            return connection.execute(SQL[name], values, binary=True).fetchall()
 
         def update() -> None:
             ((version, _),) = rows("load", *place)
@@ -125,7 +125,7 @@ class AsyncBarePostgres:
             if not made:
                 made.append(await psycopg.AsyncConnection.connect(self._url, autocommit=True))
                 self._connections += made
-            cursor = await made[0].execute(SQL[name], values, binary=True)  # type: ignore[arg-type] # not literal
+            cursor = await made[0].execute(SQL[name], values, binary=True)
             return await cursor.fetchall()
 
         async def update() -> None:

@@ -82,7 +82,7 @@ class LangchainRedis:
         history = self._history(session)
         history.add_message(HumanMessage(text(workload.size)))
         with redis.Redis.from_url(self._url) as client:
-            (one,) = client.lrange(history.key, 0, 0)  # type: ignore[misc] # the sync face
+            (one,) = client.lrange(history.key, 0, 0)
             for first in range(1, workload.length, BATCH):
                 client.lpush(history.key, *[one] * min(BATCH, workload.length - first))
 

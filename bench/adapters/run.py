@@ -32,11 +32,11 @@ STORES: dict[str, tuple[Any, Any]] = {
     "redis": (RedisStore, AsyncRedisStore),
     "postgres": (PostgresStore, AsyncPostgresStore),
 }
-SYNC: dict[str, tuple[Any, Any | None]] = {
+SYNC: dict[str, tuple[Any, Any]] = {
     "redis": (BareRedis, LangchainRedis),
     "postgres": (BarePostgres, LangchainPostgres),
 }
-ASYNC: dict[str, tuple[Any, Any | None]] = {
+ASYNC: dict[str, tuple[Any, Any]] = {
     "redis": (AsyncBareRedis, OpenAISession),
     "postgres": (AsyncBarePostgres, AsyncLangchainPostgres),
 }
@@ -67,7 +67,7 @@ def _sync(
     backend: str, url: str, store: MemoryStore, rounds: int, tell: Tell
 ) -> list[dict[str, Any]]:
     bare, other = SYNC[backend]
-    contestants = [Ours(store), bare(url), bare(url, reads_json=True), other and other(url)]
+    contestants = [Ours(store), bare(url), bare(url, reads_json=True), other(url)]
     rows = []
     for workload in WORKLOADS:
         running = _running(contestants, workload)
@@ -76,7 +76,11 @@ def _sync(
                 for session in _sessions(workload, one.name, _planted(workload)):
                     one.plant(workload, session)
         for clients in _clients(workload):
-            calls = {one.name: _calls(one, workload, clients) for one in running if _fits(one, workload, clients)}
+            calls = {
+                one.name: _calls(one, workload, clients)
+                for one in running
+                if _fits(one, workload, clients)
+            }
             for call in [call for every in calls.values() for call in every] * WARM:
                 call()
             rows.append(
@@ -99,7 +103,11 @@ async def _async(backend: str, url: str, rounds: int, tell: Tell) -> list[dict[s
                 for session in _sessions(workload, one.name, _planted(workload)):
                     await one.plant(workload, session)
         for clients in _clients(workload):
-            calls = {one.name: _calls(one, workload, clients) for one in running if _fits(one, workload, clients)}
+            calls = {
+                one.name: _calls(one, workload, clients)
+                for one in running
+                if _fits(one, workload, clients)
+            }
             for call in [call for every in calls.values() for call in every] * WARM:
                 await call()
             samples: dict[str, list[Sample]] = {name: [] for name in calls}

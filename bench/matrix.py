@@ -1,0 +1,181 @@
+"""The matrix: where a whole run's time went, and how a small part of it scales."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from harness.matrix import STANDALONE, load
+from harness.report.outcome import FILE, read_outcome
+from harness.report.phases import read_phases
+from harness.report.results import read_cell
+
+CORES = os.cpu_count() or 1
+CONTRACTS = "test_context"
+"""A small part of the suite: its cells are mostly their server's boot, imports and removal."""
+CELLS, WIDTHS, SHARDS = (4, 8, 16), (1, 2, 4, 8), (1, 2, 3, 4)
+WIDTH, SOME = 4, 8
+"""Cells at once where their number varies, and cells where the width or the shards do."""
+MOST_ROUNDS = 3
+"""A round takes about a minute."""
+SUBSET = (
+    "Wall seconds of `nox -s matrix(…) -- -k {contracts}`, contracts that need neither TTLs nor "
+    "outages, on Redis and Postgres in turns; medians of {rounds} rounds. The whole matrix would "
+    "take hours in as many ways."
+)
+Tell = Callable[[str], None]
+
+
+def measure(reports: Path, rounds: int, tell: Tell) -> dict[str, Any]:
+    """Return the phases of the last whole run, if there was one, and the scaling of a part."""
+    found: dict[str, Any] = {"full": whole(reports), "fast": _fast(rounds, tell)}
+    rounds = min(rounds, MOST_ROUNDS)
+    found["scaling"] = _scaling(rounds, tell)
+    found["subset"] = SUBSET.format(contracts=CONTRACTS, rounds=rounds)
+    return found
+
+
+def whole(reports: Path) -> dict[str, Any] | None:
+    """Return what the last run of all cells left: wall seconds, and cell-seconds by phase."""
+    cells = [cell.id for cell in load().lane("matrix")]
+    outcomes = {cell: read_outcome(reports / cell) for cell in cells}
+    runs = Counter(outcome.run for outcome in outcomes.values() if outcome.outcome == "done")
+    run, count = runs.most_common(1)[0] if runs else ("", 0)
+    if not run or count < len(cells) / 2:
+        return None
+    ended = max(
+        (reports / cell / FILE).stat().st_mtime for cell in cells if outcomes[cell].run == run
+    )
+    began = int(run.partition("-")[2]) / 1e9
+    phases: dict[str, float] = {}
+    contracts, cpu, process = 0, 0.0, 0.0
+    for cell in cells:
+        if outcomes[cell].run != run:
+            continue
+        times, results = read_phases(reports / cell), read_cell(reports / cell).results
+        if not times:
+            return None  # of an earlier release, which did not note them
+        contracts += sum(result.outcome == "pass" for result in results)
+        cpu, process = cpu + times["cpu"], process + times["process"]
+        in_tests = sum(result.seconds for result in results)
+        fixtures = sum(result.setup_seconds for result in results)
+        named = {
+            name: times.get(name, 0.0) for name in ("imports", "boot", "attestation", "removal")
+        }
+        rest = max(0.0, times["process"] - in_tests - sum(named.values()))
+        inside = {"contracts": in_tests - fixtures, "fixtures": fixtures}
+        for name, seconds in {**named, **inside, "collecting, reporting": rest}.items():
+            phases[name] = phases.get(name, 0.0) + seconds
+    wall = ended - began
+    floor = cpu / CORES
+    return {
+        "cells": count,
+        "contracts": contracts,
+        "wall": wall,
+        "cell_seconds": process,
+        "phases": dict(sorted(phases.items(), key=lambda phase: -phase[1])),
+        "cores": CORES,
+        "waiting": 1 - cpu / process,
+        "overhead": wall / floor,
+        "floor_said": f"the cells' own processes compute for {cpu:.0f} s, their servers apart: on "
+        f"{CORES} cores no less than {floor:.0f} s; the other {1 - cpu / process:.0%} of their "
+        "lives they wait, for servers, TTLs and their turn",
+    }
+
+
+def _fast(rounds: int, tell: Tell) -> dict[str, float]:
+    """Time `nox -s fast` with everything warm."""
+    walls, inside = [], []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for turn in range(rounds + 1):
+            wall, _ = _nox(["fast"], 1, ["--reports", folder])
+            if turn:  # the first warms up
+                walls.append(wall)
+                cells = [read_cell(path.parent) for path in Path(folder).glob(f"*/{FILE}")]
+                inside.append(sum(cell.seconds for cell in cells))
+    tell(f"nox -s fast, warm: {median(walls):.2f} s")
+    return {"warm": median(walls), "contracts": median(inside)}
+
+
+def _scaling(rounds: int, tell: Tell) -> list[dict[str, Any]]:
+    cells = _alternating()
+    ways: dict[tuple[str, str], list[tuple[list[str], int]]] = {}
+    for count in CELLS:
+        ways["cells", f"{count} cells, -j {WIDTH}"] = [(cells[:count], WIDTH)]
+    for width in WIDTHS:
+        ways["width", f"{SOME} cells, -j {width}"] = [(cells[:SOME], width)]
+    for shards in SHARDS:
+        parts = [(cells[:SOME][first::shards], WIDTH) for first in range(shards)]
+        ways["shards", f"{SOME} cells in {shards} shard{'s' * (shards > 1)}, the longest"] = parts
+    walls: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
+    idle: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
+    for turn in range(rounds):
+        for way, parts in ways.items():
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                took = [
+                    _nox(
+                        [f"matrix({cell})" for cell in part],
+                        width,
+                        ["-k", CONTRACTS, "--reports", folder],
+                    )
+                    for part, width in parts
+                ]
+            walls[way].append(max(wall for wall, _ in took))
+            idle[way].append(median(share for _, share in took))
+            tell(f"round {turn + 1}, {way[1]}: {walls[way][-1]:.1f} s, {idle[way][-1]:.0%} idle")
+    firsts: dict[str, float] = {}
+    rows: list[dict[str, Any]] = []
+    for (kind, what), every in walls.items():
+        wall = median(every)
+        first = firsts.setdefault(kind, wall)
+        rows.append(
+            {
+                "kind": kind,
+                "what": what,
+                "wall": wall,
+                "idle": median(idle[kind, what]),
+                "ratio": wall / first,
+            }
+        )
+    fewest, most = rows[0], rows[len(CELLS) - 1]
+    wall = (most["wall"] - fewest["wall"]) / (CELLS[-1] - CELLS[0])
+    one = {"what": f"one more cell, -j {WIDTH}", "wall": wall, "ratio": wall / fewest["wall"]}
+    rows.append({**most, **one})
+    return rows
+
+
+def _alternating() -> list[str]:
+    """Return standalone cells, of each backend in turns."""
+    alone = [cell for cell in load().lane("matrix") if cell.topology == STANDALONE]
+    redis = [cell.id for cell in alone if cell.backend == "redis"]
+    postgres = [cell.id for cell in alone if cell.backend == "postgres"]
+    return [cell for pair in zip(redis, postgres, strict=False) for cell in pair]
+
+
+def _nox(sessions: Sequence[str], width: int, options: Sequence[str]) -> tuple[float, float]:
+    """Run sessions; return the wall seconds and the share of all cores that was idle."""
+    command = [os.environ.get("NOX", sys.executable), "-m", "nox", "-j", str(width)]
+    before, began = psutil.cpu_times(), time.monotonic()
+    done = subprocess.run(
+        [*command, "-s", *sessions, "--", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    wall, after = time.monotonic() - began, psutil.cpu_times()
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    idle = after.idle - before.idle + after.iowait - before.iowait
+    return wall, idle / sum(spent)
