@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from bench import BrokenError
 from bench.page import page
 from bench.summary import publish
 from harness.orphans import end_with_parent
@@ -43,13 +44,16 @@ def main(arguments: Sequence[str]) -> int:
     for part in options.only or PARTS:
         try:
             found |= _measured(part, options, tell)
-        except (NotRunError, StartError) as error:
+        except (NotRunError, StartError, BrokenError) as error:
             failed.append(part)
             tell(f"{part}: not run: {error}")
     found["seconds"] = round(time.monotonic() - began)
     kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (folder / "bench.html").write_text(page(found), encoding="utf-8")
     tell(f"wrote {kept} and {folder / 'bench.html'}")
+    if not options.only and not failed:
+        publish(found, SUMMARY)
+        tell(f"wrote {SUMMARY}")
     return 1 if failed else 0
 
 
@@ -121,7 +125,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--reports", default="reports", metavar="FOLDER", help="where figures go")
     parser.add_argument(
-        "--publish", action="store_true", help=f"only write {SUMMARY} from the last run's figures"
+        "--publish",
+        action="store_true",
+        help=f"only write {SUMMARY} from the last run's figures, as a run of all parts does",
     )
     return parser.parse_args(arguments)
 

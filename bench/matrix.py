@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from bench import BrokenError
 from harness.matrix import STANDALONE, load
 from harness.report.outcome import FILE, read_outcome
 from harness.report.phases import read_phases
@@ -175,7 +176,7 @@ def _nox(sessions: Sequence[str], width: int, options: Sequence[str]) -> tuple[f
     )
     wall, after = time.monotonic() - began, psutil.cpu_times()
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
+        raise BrokenError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
     spent = [b - a for a, b in zip(before, after, strict=True)]
     idle = after.idle - before.idle + after.iowait - before.iowait
     return wall, idle / sum(spent)

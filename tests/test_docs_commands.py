@@ -39,6 +39,7 @@ CHECKED = {
     "smoke": "takes a minute and servers",
     "clients": "takes minutes and environments of its own",
     "leaks": "takes minutes",
+    "bench": "takes a quarter of an hour",
     "tests": "would run this test",
     "lint": "takes half a minute, and the tests would change what it reads",
     "report": "with options: needs the reports of a run",

@@ -6,7 +6,7 @@ import asyncio
 import math
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
@@ -21,7 +21,7 @@ from stores.redis.commands import MAX_RECORD_BYTES, Command, RedisCall, RedisCom
 from stores.redis.connections import AsyncPool, own_async_pool
 from stores.redis.driver import TO_TAKE, check_open
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
-from stores.redis.routing import Hop, Leave, Node
+from stores.redis.routing import Direct, Hop, Leave, Node
 
 Reply = TypeVar("Reply")
 
@@ -72,6 +72,8 @@ class AsyncRedisStore(AsyncStore):
 
     async def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
+        if isinstance(self._route, Direct):
+            return cast("Reply", await self._hop(Hop(call, deadline)))
         return await carry_out(self._route.carry(call, deadline), self._step)
 
     async def _step(self, step: Hop | Leave | Pause) -> Any:

@@ -10,7 +10,9 @@ from pytest_postgresql import factories
 
 from bench.peers.simple import COUNT, in_postgres
 
-server = factories.postgresql_proc(executable=os.environ["BENCH_PG_CTL"], unixsocketdir=os.environ["BENCH_SOCKETS"])
+server = factories.postgresql_proc(
+    executable=os.environ["BENCH_PG_CTL"], unixsocketdir=os.environ["BENCH_SOCKETS"]
+)
 connection = factories.postgresql("server")
 
 
