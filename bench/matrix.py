@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,22 +28,32 @@ CONTRACTS = "test_context"
 CELLS, WIDTHS, SHARDS = (4, 8, 16), (1, 2, 4, 8), (1, 2, 3, 4)
 WIDTH, SOME = 4, 8
 """Cells at once where their number varies, and cells where the width or the shards do."""
-MOST_ROUNDS = 3
-"""A round takes about a minute."""
+SECONDS = 150.0
+"""No round begins later: one takes a minute or two."""
 SUBSET = (
     "Wall seconds of `nox -s matrix(…) -- -k {contracts}`, contracts that need neither TTLs nor "
-    "outages, on Redis and Postgres in turns; medians of {rounds} rounds. The whole matrix would "
-    "take hours in as many ways."
+    "outages, on Redis and Postgres in turns; rounds: {rounds}. The whole matrix would take hours "
+    "in as many ways."
 )
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Parts of some cells, run one part after the other, with so many cells at once."""
+
+    parts: tuple[tuple[str, ...], ...]
+    width: int
+
+    def __str__(self) -> str:
+        return f"{' and '.join(f'{len(part)}' for part in self.parts)} cells, -j {self.width}"
 
 
 def measure(reports: Path, rounds: int, tell: Tell) -> dict[str, Any]:
     """Return the phases of the last whole run, if there was one, and the scaling of a part."""
     found: dict[str, Any] = {"full": whole(reports), "fast": _fast(rounds, tell)}
-    rounds = min(rounds, MOST_ROUNDS)
-    found["scaling"] = _scaling(rounds, tell)
-    found["subset"] = SUBSET.format(contracts=CONTRACTS, rounds=rounds)
+    found["scaling"], done = _scaling(rounds, tell)
+    found["subset"] = SUBSET.format(contracts=CONTRACTS, rounds=done)
     return found
 
 
@@ -108,51 +119,45 @@ def _fast(rounds: int, tell: Tell) -> dict[str, float]:
     return {"warm": median(walls), "contracts": median(inside)}
 
 
-def _scaling(rounds: int, tell: Tell) -> list[dict[str, Any]]:
+def _scaling(rounds: int, tell: Tell) -> tuple[list[dict[str, Any]], int]:
+    """Return a row for each way to run some cells, and how many rounds there was time for."""
     cells = _alternating()
-    ways: dict[tuple[str, str], list[tuple[list[str], int]]] = {}
+    ways: dict[tuple[str, str], Way] = {}
     for count in CELLS:
-        ways["cells", f"{count} cells, -j {WIDTH}"] = [(cells[:count], WIDTH)]
+        ways["cells", f"{count} cells, -j {WIDTH}"] = Way((tuple(cells[:count]),), WIDTH)
     for width in WIDTHS:
-        ways["width", f"{SOME} cells, -j {width}"] = [(cells[:SOME], width)]
+        ways["width", f"{SOME} cells, -j {width}"] = Way((tuple(cells[:SOME]),), width)
     for shards in SHARDS:
-        parts = [(cells[:SOME][first::shards], WIDTH) for first in range(shards)]
-        ways["shards", f"{SOME} cells in {shards} shard{'s' * (shards > 1)}, the longest"] = parts
-    walls: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
-    idle: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
-    for turn in range(rounds):
-        for way, parts in ways.items():
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                took = [
-                    _nox(
-                        [f"matrix({cell})" for cell in part],
-                        width,
-                        ["-k", CONTRACTS, "--reports", folder],
-                    )
-                    for part, width in parts
-                ]
-            walls[way].append(max(wall for wall, _ in took))
-            idle[way].append(median(share for _, share in took))
-            tell(f"round {turn + 1}, {way[1]}: {walls[way][-1]:.1f} s, {idle[way][-1]:.0%} idle")
-    firsts: dict[str, float] = {}
+        parts = tuple(tuple(cells[:SOME][first::shards]) for first in range(shards))
+        name = f"{SOME} cells in {shards} shard{'s' * (shards > 1)}, the longest"
+        ways["shards", name] = Way(parts, WIDTH)
+    samples: dict[Way, list[tuple[float, float]]] = {way: [] for way in ways.values()}
+    began, turn = time.monotonic(), 0
+    while turn < rounds and (not turn or time.monotonic() - began < SECONDS):
+        turn += 1
+        for way, every in samples.items():
+            every.append(_run(way))
+            tell(f"round {turn}, {way}: {every[-1][0]:.1f} s, {every[-1][1]:.0%} idle")
     rows: list[dict[str, Any]] = []
-    for (kind, what), every in walls.items():
-        wall = median(every)
-        first = firsts.setdefault(kind, wall)
-        rows.append(
-            {
-                "kind": kind,
-                "what": what,
-                "wall": wall,
-                "idle": median(idle[kind, what]),
-                "ratio": wall / first,
-            }
-        )
+    firsts: dict[str, float] = {}
+    for (kind, what), way in ways.items():
+        wall, idle = (median(figures) for figures in zip(*samples[way], strict=True))
+        ratio = wall / firsts.setdefault(kind, wall)
+        rows.append({"kind": kind, "what": what, "wall": wall, "idle": idle, "ratio": ratio})
     fewest, most = rows[0], rows[len(CELLS) - 1]
     wall = (most["wall"] - fewest["wall"]) / (CELLS[-1] - CELLS[0])
     one = {"what": f"one more cell, -j {WIDTH}", "wall": wall, "ratio": wall / fewest["wall"]}
-    rows.append({**most, **one})
-    return rows
+    return [*rows, {**most, **one}], turn
+
+
+def _run(way: Way) -> tuple[float, float]:
+    """Return the wall seconds of the longest part, and the median share that was idle."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        options = ["-k", CONTRACTS, "--reports", folder]
+        took = [
+            _nox([f"matrix({cell})" for cell in part], way.width, options) for part in way.parts
+        ]
+    return max(wall for wall, _ in took), median(idle for _, idle in took)
 
 
 def _alternating() -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from bench import __main__ as bench
 from harness.asked import asked
 from harness.leaks import __main__ as leaks
 from harness.matrix import load
@@ -184,6 +185,8 @@ def test_the_other_commands_are_valid(
     assert nox.names == ["leaks"] or not unread
     if nox.names == ["leaks"]:
         assert leaks._chosen(leaks._options(nox.after))
+    elif nox.names == ["bench"]:
+        bench._options(nox.after)
     elif nox.names in (["up"], ["down"], ["compose"]):
         assert set(nox.after) <= set(load().cells)
     elif nox.names == ["report"]:
