@@ -8,6 +8,7 @@ and this is not needed.
 from __future__ import annotations
 
 import select
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -150,10 +151,10 @@ class Reader(BaseParser):
         self._socket.settimeout(0)
         try:  # TLS has things of its own to say
             self._replies.feed(self._socket.recv(self._size))
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
-        except OSError as error:
-            return "WANT_READ" not in str(error)
+        except OSError:
+            return True
         return True
 
     def read_response(self, **_: Any) -> Any:
