@@ -149,8 +149,8 @@ async def _exchange(connection: Any, hop: Hop, command: Command) -> Any:
         await connection.send_packed_command([packed(command)])
     if not getattr(connection, "socket_timeout", None):
         return await _reply(connection)
-    # On a pool of an unknown class: with a timeout redis-py sends by asyncio.wait_for, which swallows
-    # a cancellation that comes as it ends (Python before 3.12), and nothing would end this wait.
+    # On a pool of an unknown class: with a timeout redis-py sends by asyncio.wait_for, which
+    # swallows a cancellation that comes as it ends (Python before 3.12): none would end this wait.
     async with _within(hop.deadline):
         return await _reply(connection)
 

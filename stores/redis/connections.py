@@ -23,10 +23,8 @@ from typing import Any
 import redis
 import redis.asyncio
 from redis import exceptions
-from redis.utils import HIREDIS_AVAILABLE
 
 from stores.redis.driver import UNNAMED, is_connected
-from stores.redis.replies import AsyncReader, Reader
 from stores.redis.routing import POOL_EXHAUSTED
 
 OF_THE_POOL = (
@@ -67,44 +65,40 @@ class Settings:
         """Return the same for another server."""
         return replace(self, arguments={**self.arguments, "host": host, "port": port})
 
-    def of_pool(self, mixin: type, reader: type, timeout: float) -> dict[str, Any]:
+    def of_pool(self, mixin: type, timeout: float) -> dict[str, Any]:
         """Return the arguments of a pool.
 
         Waiting for a free connection may take a quarter of the timeout, and making one another,
         so that a server that cannot be reached is given up with time left for one more try.
         """
         kept = {name: value for name, value in self.arguments.items() if name not in OF_THE_POOL}
-        return (
-            kept
-            | {
-                "connection_class": _mixed(mixin, self.connection_class, self.replicas),
-                "max_connections": min(self.max_connections, MOST_CONNECTIONS),
-                "timeout": timeout / 4,
-                "socket_connect_timeout": timeout / 4,
-                # What is sent and received is bounded by the call's deadline, each call as a whole.
-                "socket_timeout": None,
-                "health_check_interval": 0,
-                # Retries are the store's own: only what is safe to repeat, and within the timeout.
-                "retry": None,
-                "retry_on_timeout": False,
-                "retry_on_error": [],
-                "protocol": 2,
-                **UNNAMED,
-            }
-            | ({} if HIREDIS_AVAILABLE else {"parser_class": reader})
-        )
+        return kept | {
+            "connection_class": _mixed(mixin, self.connection_class, self.replicas),
+            "max_connections": min(self.max_connections, MOST_CONNECTIONS),
+            "timeout": timeout / 4,
+            "socket_connect_timeout": timeout / 4,
+            # What is sent and received is bounded by the call's deadline, each call as a whole.
+            "socket_timeout": None,
+            "health_check_interval": 0,
+            # Retries are the store's own: only what is safe to repeat, and within the timeout.
+            "retry": None,
+            "retry_on_timeout": False,
+            "retry_on_error": [],
+            "protocol": 2,
+            **UNNAMED,
+        }
 
 
 def own_pool(settings: Settings, timeout: float) -> redis.BlockingConnectionPool:
     """Return a pool of connections for a store with this timeout in seconds."""
     kind: Any = _Pool  # the driver's own has no types
-    own: redis.BlockingConnectionPool = kind(**settings.of_pool(_Timely, Reader, timeout))
+    own: redis.BlockingConnectionPool = kind(**settings.of_pool(_Timely, timeout))
     return own
 
 
 def own_async_pool(settings: Settings, timeout: float) -> AsyncPool:
     """`own_pool` for `redis.asyncio`, to be used in one event loop."""
-    return AsyncPool(**settings.of_pool(_TimelyAsync, AsyncReader, timeout))
+    return AsyncPool(**settings.of_pool(_TimelyAsync, timeout))
 
 
 class _Pool(redis.BlockingConnectionPool):
@@ -155,10 +149,12 @@ class AsyncPool(redis.asyncio.BlockingConnectionPool):
 
     async def lend(self, deadline: float) -> Any:
         """Return a connection by the deadline (time.monotonic). Raises TimeoutError too."""
-        idle: list[Any] = self._available_connections
-        if idle and not self._permits.locked() and idle[-1].is_quiet():
-            await self._permits.acquire()  # at once: nothing else runs meanwhile
-            return self._next()
+        if self._available_connections and not self._permits.locked():
+            await self._permits.acquire()  # at once, and so is what follows
+            connection = self._next()
+            if await connection.is_ready():
+                return connection
+            await self.release(connection)
         async with asyncio.timeout(max(0.001, deadline - monotonic())):
             return await self.get_connection()
 
@@ -306,11 +302,6 @@ class _TimelyAsync:
             return self.is_connected and not await look()
         except (exceptions.RedisError, OSError):
             return False
-
-    def is_quiet(self: Any) -> bool:
-        """Say that it is ready where that can be known without waiting."""
-        parser = getattr(self, "_parser", None)
-        return self.is_connected and isinstance(parser, AsyncReader) and parser.is_quiet()
 
 
 def check_role(reply: Any) -> None:
