@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, LABEL, ROW = 760, 300, 20
-VALUE = 70
+VALUE = 130
 """Room for the figure behind the longest bar."""
 
 

@@ -42,7 +42,7 @@ AGAIN_SECONDS = 8.0
 WHY = {
     "pytest-redis, local server": "it starts a local process, without Docker, durability or proof "
     "of what runs; `--provider embedded` does that here",
-    "pytest-postgresql, local server": "the same",
+    "pytest-postgresql, local server": "the same: a local process, and fsync is off",
 }
 AS_NOBODY = """#!/bin/sh
 # Postgres refuses to run as root: nobody gets the directories that are named, and a way to them.

@@ -106,7 +106,7 @@ def test_parts_that_were_not_measured_are_left_out() -> None:
 def test_bars_are_cut_where_they_are_too_long() -> None:
     shown = bars([Bar("a", (("ours", 100.0),), "100"), Bar("b", (("ours", 1.0),), "1")], most=2.0)
     widths = [part.partition('width="')[2].partition('"')[0] for part in shown.split("<rect")[1:]]
-    assert [float(width) for width in widths] == [390.0, 195.0]
+    assert [float(width) for width in widths] == [330.0, 165.0]
 
 
 def test_every_client_calls_and_all_are_counted() -> None:
