@@ -148,6 +148,14 @@ def subjects(session: nox.Session) -> None:
     session.run(PYTHON, "-m", "harness.subjects", *session.posargs, external=True)
 
 
+@nox.session(reuse_venv=True, requires=[ENV.name])
+def bench(session: nox.Session) -> None:
+    """Time the matrix, its peers and the adapters: ratios, in up to 15 minutes."""
+    install(session, "harness", "bench")
+    session.env["NOX"] = sys.executable  # it runs sessions
+    session.run("python", "-m", "bench", *session.posargs, interrupt_timeout=15)
+
+
 @nox.session(venv_backend="none", requires=[ENV.name])
 def lint(session: nox.Session) -> None:
     """Check format, style, types, workflows, and that the generated docs are up to date."""

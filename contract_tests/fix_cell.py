@@ -28,6 +28,7 @@ from harness.providers import PROVIDERS, provide
 from harness.report.folder import BusyError, CellFolder
 from harness.report.junit import JUNIT
 from harness.report.outcome import NOT_RUN_EXIT, RESULTS
+from harness.report.phases import Phases
 from harness.servers import NotRunError, Server, StartError
 from harness.servers.directories import delete, private_directory
 from harness.servers.ownership import owner
@@ -39,6 +40,7 @@ SERVER = pytest.StashKey[Server]()
 FACTS = pytest.StashKey[Facts]()
 FOLDER = pytest.StashKey[Path]()
 REPORT = pytest.StashKey[CellFolder]()
+TIMES = pytest.StashKey[Phases]()
 SEED = pytest.StashKey[int]()
 LONGEST_SOCKET_PATH = 100
 AFTER_MULTIPROCESSING = -200
@@ -101,13 +103,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     cell, report = config.stash[CELL], config.stash[REPORT]
     software = backend(cell.backend)
     started = time.monotonic()
+    phases = config.stash[TIMES] = Phases()
     try:
         server = provide(
             cell, software, config.getoption("provider"), config.stash[MATRIX].registry
         )
         config.stash[SERVER] = server
-        server.start()
-        facts = attest(cell, software, server)
+        with phases.of("boot"):
+            server.start()
+        with phases.of("attestation"):
+            facts = attest(cell, software, server)
     except NotRunError as error:
         report.write("not run", str(error))
         pytest.exit(f"{cell.id}: not run: {error}", returncode=NOT_RUN_EXIT)
@@ -156,7 +161,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             log = config.stash[FOLDER] / "server.log"
             log.touch(mode=0o600)
             log.write_text(server.logs(), encoding="utf-8")
-        server.remove()
+        with config.stash[TIMES].of("removal"):
+            server.remove()
+        with suppress(OSError):
+            config.stash[TIMES].write(config.stash[FOLDER])
     config.stash[REPORT].release()
 
 

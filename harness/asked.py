@@ -15,7 +15,7 @@ from harness.options import Options, parse
 from harness.own_stores import Environment, environment, with_stores
 from harness.tables import MatrixError
 
-OWN_OPTIONS = {"report", "up", "down", "compose", "subjects"}
+OWN_OPTIONS = {"report", "up", "down", "compose", "subjects", "bench"}
 """Sessions whose options behind ``--`` are not those of the suite."""
 NO_CELL = "no_cell"
 """The name that a session has where it has no cell: nox runs it, and it says why."""

@@ -20,7 +20,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from stores.errors import CorruptRecord, NotSerializable, RecordTooLarge, UnsupportedRecordVersion
-from stores.interface import Message
+from stores.interface import Message, StoredMessage
 
 VERSION = 1
 MAX_DEPTH = 100
@@ -32,40 +32,52 @@ _UNREADABLE = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError),
     OSError,  # a time zone that this machine has no file for
 )
+_Parts = tuple[str, str, str, dict[str, Any], datetime]
+"""Role, content, id, metadata and created_at of a message."""
 _HEADER = re.compile(rb"v(\d{1,9}) ")
+_PREFIX = b"v%d " % VERSION
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Nothing refers to itself here: `_pack` has ended at a depth.
+_JSON = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+)
 
 
 def encode_message(message: Message, max_bytes: int) -> bytes:
     """Return the message's record. Raises NotSerializable naming the value's path."""
-    for name in ("role", "content", "id"):
-        if type(getattr(message, name)) is not str:
-            raise NotSerializable(f"message.{name} must be text")
-    if type(message.created_at) is not datetime:
+    role, content, named = message.role, message.content, message.id
+    metadata, created_at = message.metadata, message.created_at
+    if not type(role) is type(content) is type(named) is str:
+        wrong = next(n for n in ("role", "content", "id") if type(getattr(message, n)) is not str)
+        raise NotSerializable(f"message.{wrong} must be text")
+    if type(created_at) is not datetime:
         raise NotSerializable("message.created_at must be a datetime")
-    fields = {
-        "role": message.role,
-        "content": message.content,
-        "id": message.id,
-        "metadata": message.metadata,
-        "created_at": message.created_at,
-    }
-    if type(message.metadata) is not dict:
+    if type(metadata) is not dict:
         raise NotSerializable("message.metadata must be a dict")
-    return _record(fields, "message", max_bytes)
+    packed = {
+        "role": role,
+        "content": content,
+        "id": named,
+        "metadata": _pack(metadata, "message.metadata", MAX_DEPTH - 1) if metadata else metadata,
+        "created_at": _pack_datetime(created_at, "message.created_at"),
+    }
+    return _record(packed, "message", max_bytes)
 
 
 def encode_context(context: Mapping[str, Any], max_bytes: int) -> bytes:
     """Return the context's record. Raises NotSerializable naming the value's path."""
     if type(context) is not dict:
         raise NotSerializable(f"a context must be a dict, not {type(context).__name__}")
-    return _record(context, "context", max_bytes)
+    return _record(_pack(context, "context", MAX_DEPTH), "context", max_bytes)
 
 
-def decode_message(record: bytes, session_id: str, position: int) -> Message:
+def decode_message(
+    record: bytes, session_id: str, position: int, stored_at: datetime
+) -> StoredMessage:
     """Return the message. Raises CorruptRecord or UnsupportedRecordVersion naming its place."""
     version, fields = _parse(record, session_id, position)
     try:
-        return _message_v1(fields) if version else _message_v0(fields, position)
+        parts = _message_v1(fields) if version else _message_v0(fields, position)
     except _UNREADABLE as error:
         raise CorruptRecord(
             f"the record is not a message ({error!r})",
@@ -73,35 +85,42 @@ def decode_message(record: bytes, session_id: str, position: int) -> Message:
             position=position,
             raw=record,
         ) from error
+    return StoredMessage(*parts, position=position, stored_at=stored_at)
 
 
 def decode_context(record: bytes, session_id: str) -> dict[str, Any]:
     """Return the context. Raises CorruptRecord or UnsupportedRecordVersion naming the session."""
-    _, fields = _parse(record, session_id, None)
-    return fields
+    version, fields = _parse(record, session_id, None)
+    try:
+        return _object(_unpack(fields)) if version else fields
+    except _UNREADABLE as error:
+        raise _unreadable(error, session_id, None, record) from error
 
 
-def _message_v0(fields: dict[str, Any], position: int) -> Message:
+def _message_v0(fields: dict[str, Any], position: int) -> _Parts:
     """Read the first releases' format: a float timestamp, no version, no id."""
-    return Message(
-        role=_text(fields["role"]),
-        content=_text(fields["content"]),
-        id=f"v0-{position}",
-        metadata=_object(fields.get("metadata", {})),
-        created_at=datetime.fromtimestamp(fields["timestamp"], UTC),
+    return (
+        _text(fields["role"]),
+        _text(fields["content"]),
+        f"v0-{position}",
+        _object(fields.get("metadata", {})),
+        datetime.fromtimestamp(fields["timestamp"], UTC),
     )
 
 
-def _message_v1(fields: dict[str, Any]) -> Message:
-    created_at = fields["created_at"]
+def _message_v1(fields: dict[str, Any]) -> _Parts:
+    created_at = _unpack(fields["created_at"])
     if type(created_at) is not datetime:
         raise TypeError("created_at is not a datetime")
-    return Message(
-        role=_text(fields["role"]),
-        content=_text(fields["content"]),
-        id=_text(fields["id"]),
-        metadata=_object(fields["metadata"]),
-        created_at=created_at,
+    metadata = fields["metadata"]
+    if metadata != {}:
+        metadata = _object(_unpack(metadata))
+    return (
+        _text(fields["role"]),
+        _text(fields["content"]),
+        _text(fields["id"]),
+        metadata,
+        created_at,
     )
 
 
@@ -117,44 +136,62 @@ def _object(value: object) -> dict[str, Any]:
     return value
 
 
-def _record(fields: Mapping[str, Any], path: str, max_bytes: int) -> bytes:
+def _record(packed: object, path: str, max_bytes: int) -> bytes:
     try:
-        text = json.dumps(
-            _pack(fields, path, MAX_DEPTH),
-            ensure_ascii=False,
-            allow_nan=False,
-            separators=(",", ":"),
-        )
+        record = _PREFIX + _JSON.encode(packed).encode()
+    except UnicodeEncodeError as error:
+        raise NotSerializable(
+            f"{_lone_surrogate(packed, path)}: a lone surrogate is not text"
+        ) from error
     except ValueError as error:  # an integer too long for Python's own text conversion
         raise NotSerializable(f"{path}: {error}") from error
-    record = b"v%d %s" % (VERSION, text.encode())
     if len(record) > max_bytes:
         raise RecordTooLarge(f"{path}: {len(record)} bytes are more than {max_bytes}")
     return record
 
 
 def _parse(record: bytes, session_id: str, position: int | None) -> tuple[int, dict[str, Any]]:
-    header = _HEADER.match(record)
-    version = int(header[1]) if header else 0
+    """Return a record's version and its JSON, still with the tags of types."""
+    version, start = VERSION, len(_PREFIX)
+    if not record.startswith(_PREFIX):
+        header = _HEADER.match(record)
+        version, start = (int(header[1]), header.end()) if header else (0, 0)
     if version > VERSION:
         raise UnsupportedRecordVersion(
             version, session_id=session_id, position=position, raw=record
         )
     try:
-        parsed = json.loads(record[header.end() if header else 0 :], parse_constant=_no_constant)
-        fields = _object(_unpack(parsed) if version else parsed)
+        text = record.decode()
+        if not version:
+            return version, _object(_FROM_JSON.decode(text))
+        parsed, end = _SCAN(text, start)
+        if end < len(text):
+            raise ValueError(f"more after {end} characters")
+        return version, _object(parsed)
+    except StopIteration as error:
+        raise _unreadable(ValueError("it is empty"), session_id, position, record) from error
     except _UNREADABLE as error:
-        raise CorruptRecord(
-            f"the record cannot be read ({error})",
-            session_id=session_id,
-            position=position,
-            raw=record,
-        ) from error
-    return version, fields
+        raise _unreadable(error, session_id, position, record) from error
+
+
+def _unreadable(
+    error: BaseException, session_id: str, position: int | None, record: bytes
+) -> CorruptRecord:
+    return CorruptRecord(
+        f"the record cannot be read ({error})",
+        session_id=session_id,
+        position=position,
+        raw=record,
+    )
 
 
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+_FROM_JSON = json.JSONDecoder(parse_constant=_no_constant)
+_SCAN: Callable[[str, int], tuple[Any, int]] = _FROM_JSON.scan_once  # type: ignore[attr-defined] # not in the stubs
+"""Reads one value at a place in a text, and tells where it ends: most of what `decode` costs."""
 
 
 def _pack(value: object, path: str, depth: int) -> object:
@@ -162,10 +199,8 @@ def _pack(value: object, path: str, depth: int) -> object:
     if not depth:
         raise NotSerializable(f"{path}: nested deeper than {MAX_DEPTH} levels")
     kind = type(value)
-    if value is None or kind is bool:
+    if kind is str or value is None or kind is bool:
         return value
-    if isinstance(value, str) and kind is str:
-        return _storable_text(value, path)
     if isinstance(value, dict) and kind is dict:
         return {_key(key, path): _pack(value[key], f"{path}.{key}", depth - 1) for key in value}
     if isinstance(value, list) and kind is list:
@@ -178,17 +213,22 @@ def _pack(value: object, path: str, depth: int) -> object:
 def _key(key: object, path: str) -> str:
     if not isinstance(key, str) or type(key) is not str:
         raise NotSerializable(f"{path}: the key {key!r} is not text")
-    text = _storable_text(key, path)
-    return f"${text}" if text.startswith("$") else text
+    return f"${key}" if key.startswith("$") else key
 
 
-def _storable_text(text: str, path: str) -> str:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise NotSerializable(f"{path}: a lone surrogate is not text") from error
-    return text
+def _lone_surrogate(packed: object, path: str) -> str:
+    """Return where in a packed value there is text that UTF-8 cannot hold."""
+    if isinstance(packed, dict):
+        for key, value in packed.items():
+            if _lone_surrogate(key, "?"):
+                return path
+            if found := _lone_surrogate(value, f"{path}.{key}"):
+                return found
+    if isinstance(packed, list):
+        return next(
+            filter(None, (_lone_surrogate(v, f"{path}[{i}]") for i, v in enumerate(packed))), ""
+        )
+    return path if isinstance(packed, str) and _SURROGATE.search(packed) else ""
 
 
 def _pack_integer(value: int, path: str) -> object:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -87,7 +86,7 @@ class Plans:
         entries = [(m.id, codec.encode_message(m, self.max_record_bytes)) for m in messages]
         for message in messages:
             check_message_id(message.id)
-        if len({message.id for message in messages}) < len(messages):
+        if len(messages) > 1 and len({message.id for message in messages}) < len(messages):
             raise ValueError("two messages of one turn have the same id")
         if not entries:
             return []
@@ -96,13 +95,10 @@ class Plans:
             raise _lease_lost(session_id, reply)
         if isinstance(reply, PartlyStored):
             raise Conflict(f"session {session_id!r}: some of the turn's ids are stored already")
-        stored = [_stored(session_id, raw) for raw in reply.messages]
-        for before, after in zip(messages, stored, strict=True):
-            if not _same_content(before, after):
-                raise Conflict(
-                    f"session {session_id!r}: the id {before.id!r} is taken by other content "
-                    f"at position {after.position}"
-                )
+        stored = [
+            _confirmed(session_id, message, record, raw)
+            for message, (_, record), raw in zip(messages, entries, reply.messages, strict=True)
+        ]
         if any(after.position != stored[0].position + n for n, after in enumerate(stored)):
             raise Conflict(f"session {session_id!r}: the turn's ids were stored apart before")
         return stored
@@ -236,7 +232,9 @@ class Plans:
 
     def _load_context(self, session_id: str, *, newest: bool) -> Plan[Context | None]:
         check_session_id(session_id)
-        call = replace(self.commands.load_context(session_id), newest=newest)
+        call = self.commands.load_context(session_id)
+        if newest:
+            call = replace(call, newest=True)
         return _context(session_id, (yield from self._send(call)))
 
     def _send(self, call: Call[Reply]) -> Plan[Reply]:
@@ -283,23 +281,37 @@ def _context(session_id: str, raw: RawContext | None) -> Context | None:
 def _stored(session_id: str, raw: RawMessage) -> StoredMessage:
     if raw.record is None:
         raise CorruptRecord("the message is missing", session_id=session_id, position=raw.position)
-    message = codec.decode_message(raw.record, session_id, raw.position)
-    with suppress(OverflowError):
-        return StoredMessage(
-            role=message.role,
-            content=message.content,
-            id=message.id,
-            metadata=message.metadata,
-            created_at=message.created_at,
+    return codec.decode_message(raw.record, session_id, raw.position, _stored_at(session_id, raw))
+
+
+def _stored_at(session_id: str, raw: RawMessage) -> datetime:
+    try:
+        return EPOCH + timedelta(microseconds=raw.stored_at_us)
+    except OverflowError as error:
+        raise CorruptRecord(
+            f"stored_at is {raw.stored_at_us} microseconds",
+            session_id=session_id,
             position=raw.position,
-            stored_at=EPOCH + timedelta(microseconds=raw.stored_at_us),
+            raw=raw.record,
+        ) from error
+
+
+def _confirmed(session_id: str, message: Message, record: bytes, raw: RawMessage) -> StoredMessage:
+    """Return what is stored under a message's id; raise Conflict if it says something else."""
+    if raw.record == record and not message.metadata:
+        # The very bytes that were sent: decoding them would give the same message.
+        return StoredMessage(
+            *(message.role, message.content, message.id, {}, message.created_at),
+            position=raw.position,
+            stored_at=_stored_at(session_id, raw),
         )
-    raise CorruptRecord(
-        f"stored_at is {raw.stored_at_us} microseconds",
-        session_id=session_id,
-        position=raw.position,
-        raw=raw.record,
-    )
+    stored = _stored(session_id, raw)
+    if not _same_content(message, stored):
+        raise Conflict(
+            f"session {session_id!r}: the id {message.id!r} is taken by other content "
+            f"at position {stored.position}"
+        )
+    return stored
 
 
 def _same_content(message: Message, stored: StoredMessage) -> bool:

@@ -44,8 +44,9 @@ class InMemory(MemoryStore):
     ) -> list[StoredMessage]:
         for message in messages:
             check_message_id(message.id)
+        now = datetime.now(UTC)
         copies = [
-            decode_message(encode_message(message, self._longest), session_id, 1)
+            decode_message(encode_message(message, self._longest), session_id, 1, now).message
             for message in messages
         ]
         if len({message.id for message in copies}) < len(copies):

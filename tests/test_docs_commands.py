@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from bench import __main__ as bench
 from harness.asked import asked
 from harness.leaks import __main__ as leaks
 from harness.matrix import load
@@ -39,6 +40,7 @@ CHECKED = {
     "smoke": "takes a minute and servers",
     "clients": "takes minutes and environments of its own",
     "leaks": "takes minutes",
+    "bench": "takes a quarter of an hour",
     "tests": "would run this test",
     "lint": "takes half a minute, and the tests would change what it reads",
     "report": "with options: needs the reports of a run",
@@ -183,6 +185,8 @@ def test_the_other_commands_are_valid(
     assert nox.names == ["leaks"] or not unread
     if nox.names == ["leaks"]:
         assert leaks._chosen(leaks._options(nox.after))
+    elif nox.names == ["bench"]:
+        bench._options(nox.after)
     elif nox.names in (["up"], ["down"], ["compose"]):
         assert set(nox.after) <= set(load().cells)
     elif nox.names == ["report"]:

@@ -11,9 +11,10 @@ from typing import IO
 
 from harness.report.junit import JUNIT, write_without_contracts
 from harness.report.outcome import FILE, RESULTS, RUN_VARIABLE, Outcome, write_outcome
+from harness.report.phases import PHASES
 
 KILLED = "its process was killed before the cell ended"
-LEFT = (RESULTS, FILE, JUNIT, "facts.json", "server.log", "histories")
+LEFT = (RESULTS, FILE, JUNIT, "facts.json", PHASES, "server.log", "histories")
 WAIT_SECONDS = 120.0
 """How long to wait for another run of the same cell: longer than a cell takes."""
 

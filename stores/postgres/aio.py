@@ -26,6 +26,7 @@ from stores.postgres.failures import (
     not_sent,
 )
 from stores.postgres.lending import AsyncCallersPool, AsyncLender, AsyncOwnPool
+from stores.postgres.preparing import Preparing
 from stores.postgres.replicas import Question, Replicas
 from stores.postgres.settings import (
     MAX_RECORD_BYTES,
@@ -67,6 +68,8 @@ class AsyncPostgresStore(AsyncStore):
         )
         self._schema = schema
         self._unlogged = unlogged
+        # A caller's connections are the caller's: nothing is left behind on them.
+        self._preparing = Preparing() if isinstance(pool, AsyncOwnPool) else None
         self._lender: AsyncLender = (
             AsyncCallersPool(pool, timeout / 2) if isinstance(pool, AsyncConnectionPool) else pool
         )
@@ -152,7 +155,7 @@ class AsyncPostgresStore(AsyncStore):
         try:
             step = next(steps)
             while True:
-                step = steps.send(await _take(pgconn, step, deadline))
+                step = steps.send(await _take(pgconn, step, deadline, self._preparing))
         except StopIteration as done:
             answers: list[Answer] = done.value
             return answers
@@ -162,9 +165,11 @@ class AsyncPostgresStore(AsyncStore):
             lender.close()
 
 
-async def _take(pgconn: PGconn, step: Batch | Pause, deadline: float) -> list[Answer]:
+async def _take(
+    pgconn: PGconn, step: Batch | Pause, deadline: float, preparing: Preparing | None = None
+) -> list[Answer]:
     if isinstance(step, Pause):
         await asyncio.sleep(step.seconds)
         return []
     left = max(0.001, deadline - monotonic())
-    return await wait_async(exchange_all(pgconn, step), pgconn.socket, left)
+    return await wait_async(exchange_all(pgconn, step, preparing), pgconn.socket, left)

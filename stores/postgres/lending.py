@@ -72,15 +72,15 @@ class OwnPool:
 
     def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
-        permit = self._pool.ask()
-        try:
-            permit.result(_within(deadline, self._patience))
-        except TimeoutError as error:
-            self._pool.withdraw(permit)
-            raise _all_busy() from error
-        except BaseException:
-            self._pool.withdraw(permit)
-            raise
+        if permit := self._pool.ask():
+            try:
+                permit.result(_within(deadline, self._patience))
+            except TimeoutError as error:
+                self._pool.withdraw(permit)
+                raise _all_busy() from error
+            except BaseException:
+                self._pool.withdraw(permit)
+                raise
         try:
             _check_open(self._pool)
             pgconn = self._pool.idle()
@@ -112,17 +112,16 @@ class AsyncOwnPool:
 
     async def take(self, deadline: float, *, writes: bool = False) -> Loan:
         """See `Lender.take`."""
-        permit = self._pool.ask()
-        try:
-            if not permit.done():
+        if permit := self._pool.ask():
+            try:
                 async with asyncio.timeout(_within(deadline, self._patience)):
                     await asyncio.wrap_future(permit)
-        except TimeoutError as error:
-            self._pool.withdraw(permit)
-            raise _all_busy() from error
-        except BaseException:
-            self._pool.withdraw(permit)
-            raise
+            except TimeoutError as error:
+                self._pool.withdraw(permit)
+                raise _all_busy() from error
+            except BaseException:
+                self._pool.withdraw(permit)
+                raise
         try:
             _check_open(self._pool)
             pgconn = self._pool.idle()

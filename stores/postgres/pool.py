@@ -41,20 +41,19 @@ class Pool:
         self._idle: list[PGconn] = []
         self.closed = False
 
-    def ask(self) -> Future[None]:
-        """Ask for a permit: the future is done when it is granted. See `withdraw`."""
+    def ask(self) -> Future[None] | None:
+        """Ask for a permit: None if it is granted, else a future to wait for. See `withdraw`."""
         if os.getpid() != self._process:
             # After a fork: the connections are the parent's. psycopg leaves them open there.
             closed = self.closed
             self._start()
             self.closed = closed
-        permit: Future[None] = Future()
         with self._lock:
             if self._free:
                 self._free -= 1
-                permit.set_result(None)
-            else:
-                self._waiting.append(permit)
+                return None
+            permit: Future[None] = Future()
+            self._waiting.append(permit)
         return permit
 
     def withdraw(self, permit: Future[None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -30,6 +30,7 @@ from stores.calls import (
 )
 from stores.checks import MAX_NAMESPACE_BYTES, check_text
 from stores.errors import CorruptRecord
+from stores.postgres.preparing import name_of
 
 SCHEMA = "agent_memory"
 """The Postgres schema of the tables and functions, unless another is named."""
@@ -46,10 +47,14 @@ Reply_co = TypeVar("Reply_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement with the values of its $1, $2…; a script where there are none to give."""
+    """One statement with the values of its $1, $2…; a script where there are none to give.
+
+    One with a name is worth preparing under it (`stores.postgres.preparing`).
+    """
 
     text: bytes
     values: Sequence[Any] | None = None
+    name: bytes | None = None
 
 
 Batch = tuple[Statement, ...]
@@ -182,9 +187,15 @@ def schema_name(schema: str) -> bytes:
 
 def calling(schema: bytes, function: str, *values: Any) -> Statement:
     """Return the statement that calls a function of the schema."""
-    places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+    text, name = _calling(schema, function, len(values))
+    return Statement(text, values, name)
+
+
+@cache
+def _calling(schema: bytes, function: str, count: int) -> tuple[bytes, bytes]:
+    places = ", ".join(f"${place}" for place in range(1, count + 1))
     text = b"SELECT * FROM %s.%s(%s)" % (schema, function.encode(), places.encode())
-    return Statement(text, values)
+    return text, name_of(text)
 
 
 def _yes(_: str, rows: Sequence[Row]) -> bool:

@@ -25,6 +25,7 @@ from stores.postgres.failures import (
     not_sent,
 )
 from stores.postgres.lending import CallersPool, Lender, OwnPool
+from stores.postgres.preparing import Preparing
 from stores.postgres.replicas import Question, Replicas
 from stores.postgres.settings import (
     MAX_RECORD_BYTES,
@@ -94,6 +95,8 @@ class PostgresStore(SyncStore):
         )
         self._schema = schema
         self._unlogged = unlogged
+        # A caller's connections are the caller's: nothing is left behind on them.
+        self._preparing = Preparing() if isinstance(pool, OwnPool) else None
         self._lender: Lender = (
             CallersPool(pool, timeout / 2) if isinstance(pool, ConnectionPool) else pool
         )
@@ -185,7 +188,7 @@ class PostgresStore(SyncStore):
         try:
             step = next(steps)
             while True:
-                step = steps.send(_take(pgconn, step, deadline))
+                step = steps.send(_take(pgconn, step, deadline, self._preparing))
         except StopIteration as done:
             answers: list[Answer] = done.value
             return answers
@@ -195,9 +198,11 @@ class PostgresStore(SyncStore):
             lender.close()
 
 
-def _take(pgconn: PGconn, step: Batch | Pause, deadline: float) -> list[Answer]:
+def _take(
+    pgconn: PGconn, step: Batch | Pause, deadline: float, preparing: Preparing | None = None
+) -> list[Answer]:
     if isinstance(step, Pause):
         time.sleep(step.seconds)
         return []
     left = max(0.001, deadline - monotonic())
-    return wait(exchange_all(pgconn, step), pgconn.socket, left)
+    return wait(exchange_all(pgconn, step, preparing), pgconn.socket, left)

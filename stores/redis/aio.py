@@ -6,7 +6,7 @@ import asyncio
 import math
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
@@ -17,11 +17,11 @@ from stores.interface import Seconds
 from stores.loops import PerLoop
 from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
-from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
-from stores.redis.connections import own_async_pool
+from stores.redis.commands import MAX_RECORD_BYTES, Command, RedisCall, RedisCommands, packed
+from stores.redis.connections import AsyncPool, own_async_pool
 from stores.redis.driver import TO_TAKE, check_open
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
-from stores.redis.routing import Hop, Leave, Node
+from stores.redis.routing import Direct, Hop, Leave, Node
 
 Reply = TypeVar("Reply")
 
@@ -72,6 +72,8 @@ class AsyncRedisStore(AsyncStore):
 
     async def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
+        if isinstance(self._route, Direct):
+            return cast("Reply", await self._hop(Hop(call, deadline)))
         return await carry_out(self._route.carry(call, deadline), self._step)
 
     async def _step(self, step: Hop | Leave | Pause) -> Any:
@@ -95,8 +97,7 @@ class AsyncRedisStore(AsyncStore):
     async def _hop(self, hop: Hop) -> Any:
         call, pool = hop.call, await self._pool(hop.node)
         try:
-            async with _within(hop.deadline):
-                connection = await pool.get_connection(*TO_TAKE)
+            connection = await _lent(pool, hop.deadline)
         except (exceptions.RedisError, OSError) as error:
             raise not_sent(call.session_id, error) from error
         try:
@@ -117,12 +118,11 @@ class AsyncRedisStore(AsyncStore):
     async def _talk(self, connection: Any, hop: Hop) -> Any:
         if monotonic() >= hop.deadline:
             raise not_sent(hop.call.session_id, TimeoutError("connected too late"))
-        await _send(connection, hop, hop.call.by_digest())
-        try:
-            return await _reply(connection, hop.deadline)
-        except exceptions.NoScriptError:
-            await _send(connection, hop, hop.call.by_source())
-            return await _reply(connection, hop.deadline)
+        async with _within(hop.deadline):
+            try:
+                return await _exchange(connection, hop, hop.call.by_digest())
+            except exceptions.NoScriptError:
+                return await _exchange(connection, hop, hop.call.by_source())
 
     async def _disconnect(self) -> None:
         await self._pools.close()
@@ -133,21 +133,31 @@ class AsyncRedisStore(AsyncStore):
                 await pool.disconnect()
 
 
-async def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
-    ahead = [("ASKING",)] if hop.asking else []
-    check_open(connection)
-    async with _within(hop.deadline):
-        await connection.send_packed_command(connection.pack_commands([*ahead, command]))
-    if ahead:
-        await _reply(connection, hop.deadline)
-
-
-async def _reply(connection: Any, deadline: float) -> Any:
-    # Not in one block with the sending: redis-py sends by asyncio.wait_for, which swallows a
-    # cancellation that comes as it ends (Python before 3.12), and nothing would end this wait.
+async def _lent(pool: Any, deadline: float) -> Any:
+    if isinstance(pool, AsyncPool):
+        return await pool.lend(deadline)
     async with _within(deadline):
-        # With a timeout of its own, redis-py gives None where it runs out.
-        return await connection.read_response(disable_decoding=True, timeout=math.inf)
+        return await pool.get_connection(*TO_TAKE)
+
+
+async def _exchange(connection: Any, hop: Hop, command: Command) -> Any:
+    check_open(connection)
+    if hop.asking:
+        await connection.send_packed_command([packed(("ASKING",)) + packed(command)])
+        await _reply(connection)
+    else:
+        await connection.send_packed_command([packed(command)])
+    if not getattr(connection, "socket_timeout", None):
+        return await _reply(connection)
+    # On a pool of an unknown class: with a timeout redis-py sends by asyncio.wait_for, which
+    # swallows a cancellation that comes as it ends (Python before 3.12): none would end this wait.
+    async with _within(hop.deadline):
+        return await _reply(connection)
+
+
+async def _reply(connection: Any) -> Any:
+    # With a timeout of its own, redis-py gives None where it runs out.
+    return await connection.read_response(disable_decoding=True, timeout=math.inf)
 
 
 def _within(deadline: float) -> asyncio.Timeout:

@@ -37,6 +37,8 @@ SCAN_COUNT = 500
 """Keys that one SCAN step looks at: about a tenth of a millisecond of the server's time."""
 
 Reply_co = TypeVar("Reply_co", covariant=True)
+Command = Sequence[bytes | str | int]
+"""A command's name and its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,13 @@ class RedisCall(Call[Reply_co]):
     arguments: Sequence[bytes | str | int] = ()
     walk: Any = None
 
-    def by_digest(self) -> tuple[bytes | str | int, ...]:
+    def by_digest(self) -> Command:
         """The command that runs the call, its script by digest where it has one."""
         if self.script is None:
-            return tuple(self.arguments)
+            return self.arguments
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
 
-    def by_source(self) -> tuple[bytes | str | int, ...]:
+    def by_source(self) -> Command:
         """The command for a server that has not cached the script, and will after it."""
         assert self.script is not None
         return ("EVAL", self.script.source, len(self.keys), *self.keys, *self.arguments)
@@ -85,6 +87,15 @@ class RedisCall(Call[Reply_co]):
         """Return the step of a listing that begins it at a server."""
         name, _, *rest = self.arguments
         return replace(self, arguments=(name, 0, *rest), walk=None)
+
+
+def packed(command: Command) -> bytes:
+    """Return a command as it is sent (Redis docs, "Redis serialization protocol")."""
+    parts = [b"*%d\r\n" % len(command)]
+    for word in command:
+        part = word if type(word) is bytes else str(word).encode()
+        parts.append(b"$%d\r\n%s\r\n" % (len(part), part))
+    return b"".join(parts)
 
 
 class RedisCommands:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from queue import Empty
 from time import monotonic
 from typing import Any
 
@@ -24,6 +25,7 @@ import redis.asyncio
 from redis import exceptions
 
 from stores.redis.driver import UNNAMED, is_connected
+from stores.redis.routing import POOL_EXHAUSTED
 
 OF_THE_POOL = (
     "connection_pool",
@@ -75,7 +77,8 @@ class Settings:
             "max_connections": min(self.max_connections, MOST_CONNECTIONS),
             "timeout": timeout / 4,
             "socket_connect_timeout": timeout / 4,
-            "socket_timeout": timeout,
+            # What is sent and received is bounded by the call's deadline, each call as a whole.
+            "socket_timeout": None,
             "health_check_interval": 0,
             # Retries are the store's own: only what is safe to repeat, and within the timeout.
             "retry": None,
@@ -93,13 +96,40 @@ def own_pool(settings: Settings, timeout: float) -> redis.BlockingConnectionPool
     return own
 
 
-def own_async_pool(settings: Settings, timeout: float) -> redis.asyncio.BlockingConnectionPool:
+def own_async_pool(settings: Settings, timeout: float) -> AsyncPool:
     """`own_pool` for `redis.asyncio`, to be used in one event loop."""
-    return redis.asyncio.BlockingConnectionPool(**settings.of_pool(_TimelyAsync, timeout))
+    return AsyncPool(**settings.of_pool(_TimelyAsync, timeout))
 
 
 class _Pool(redis.BlockingConnectionPool):
-    """A pool in which nobody waits longer than until their call's deadline."""
+    """A pool in which nobody waits longer than until their call's deadline.
+
+    It lends as the driver's own does, but for telemetry, which takes longer than all the rest.
+    """
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        self._checkpid()
+        try:
+            connection = self.pool.get(block=True, timeout=self.timeout)
+        except Empty as error:
+            raise exceptions.ConnectionError(POOL_EXHAUSTED) from error
+        try:
+            connection = connection or self.make_connection()  # type: ignore[no-untyped-call]
+            if not connection.is_ready():
+                connection.disconnect()
+                connection.connect()
+        except BaseException:
+            self.release(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        self._checkpid()
+        if connection is None or self.owns_connection(connection):
+            self.pool.put_nowait(connection)
+        else:  # of the process before a fork
+            connection.disconnect()
+            self.pool.put_nowait(None)
 
     @property
     def timeout(self) -> float:
@@ -108,6 +138,51 @@ class _Pool(redis.BlockingConnectionPool):
     @timeout.setter
     def timeout(self, seconds: float) -> None:
         self._longest_wait = seconds
+
+
+class AsyncPool(redis.asyncio.BlockingConnectionPool):
+    """`_Pool` for `redis.asyncio`. Whoever waits gets a connection in the order of asking."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._permits = asyncio.Semaphore(self.max_connections)
+
+    async def lend(self, deadline: float) -> Any:
+        """Return a connection by the deadline (time.monotonic). Raises TimeoutError too."""
+        if self._available_connections and not self._permits.locked():
+            await self._permits.acquire()  # at once, and so is what follows
+            connection = self._next()
+            if await connection.is_ready():
+                return connection
+            await self.release(connection)
+        async with asyncio.timeout(max(0.001, deadline - monotonic())):
+            return await self.get_connection()
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._permits.acquire()
+        except TimeoutError as error:
+            raise exceptions.ConnectionError(POOL_EXHAUSTED) from error
+        connection = None
+        try:
+            connection = self._next()
+            if not await connection.is_ready():
+                await connection.disconnect()
+                await connection.connect()
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    def _next(self) -> Any:
+        return self.get_available_connection()  # type: ignore[no-untyped-call] # of the driver
+
+    async def release(self, connection: Any) -> None:
+        if connection is not None:
+            self._in_use_connections.remove(connection)
+            self._available_connections.append(connection)
+        self._permits.release()
 
 
 def _deadline() -> float:
@@ -143,6 +218,13 @@ class _Timely:
             raise
         finally:
             self.socket_connect_timeout = longest
+
+    def is_ready(self: Any) -> bool:
+        """Say whether it is connected, and nothing is to be read there, not even its end."""
+        try:
+            return is_connected(self) and not self.can_read()
+        except (exceptions.RedisError, OSError):
+            return False
 
     def _connect(self: Any) -> Any:
         # A TLS handshake takes the timeout that is meant for replies.
@@ -211,6 +293,15 @@ class _TimelyAsync:
             raise
         finally:
             self.socket_timeout = for_replies
+
+    async def is_ready(self: Any) -> bool:
+        """See `_Timely.is_ready`."""
+        try:
+            # Before redis-py 8 it has another name.
+            look = getattr(self, "can_read", None) or self.can_read_destructive
+            return self.is_connected and not await look()
+        except (exceptions.RedisError, OSError):
+            return False
 
 
 def check_role(reply: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from redis import ConnectionPool, Redis, exceptions
 from redis.cluster import RedisCluster
@@ -14,11 +14,11 @@ from stores.calls import Call, Pause
 from stores.interface import Seconds
 from stores.plans import Plans
 from stores.redis.clients import Servers, servers_of, servers_of_url
-from stores.redis.commands import MAX_RECORD_BYTES, RedisCall, RedisCommands
+from stores.redis.commands import MAX_RECORD_BYTES, Command, RedisCall, RedisCommands, packed
 from stores.redis.connections import LIMIT, own_pool
 from stores.redis.driver import TO_TAKE, close_idle, read_reply
 from stores.redis.failures import ANSWERED, no_reply, not_sent, refused
-from stores.redis.routing import Hop, Leave, Node
+from stores.redis.routing import Direct, Hop, Leave, Node
 from stores.sync_store import SyncStore, carry_out
 
 Reply = TypeVar("Reply")
@@ -85,6 +85,8 @@ class RedisStore(SyncStore):
 
     def _carry(self, call: Call[Reply], deadline: float) -> Reply:
         assert isinstance(call, RedisCall)
+        if isinstance(self._route, Direct):
+            return cast("Reply", self._hop(Hop(call, deadline)))
         reply: Reply = carry_out(self._route.carry(call, deadline), self._step)
         return reply
 
@@ -142,12 +144,12 @@ class RedisStore(SyncStore):
                 pool.disconnect()
 
 
-def _send(connection: Any, hop: Hop, command: tuple[bytes | str | int, ...]) -> None:
+def _send(connection: Any, hop: Hop, command: Command) -> None:
     if hop.asking:
-        connection.send_packed_command(connection.pack_commands([("ASKING",), command]))
+        connection.send_packed_command([packed(("ASKING",)) + packed(command)])
         _reply(connection, hop.deadline)
     else:
-        connection.send_command(*command)
+        connection.send_packed_command([packed(command)])
 
 
 def _reply(connection: Any, deadline: float) -> Any:

@@ -1,0 +1,1 @@
+"""The adapters beside the bare drivers and beside what others ship."""
