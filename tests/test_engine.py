@@ -90,7 +90,7 @@ def test_members_of_a_group_need_an_engine_here(project: Project, docker_port: S
         ("unix:///var/run/docker.sock", "127.0.0.1", "127.0.0.1"),
         ("tcp://localhost:2375", "127.0.0.1", "127.0.0.1"),
         ("tcp://build.example:2376", "build.example", engine.EVERYWHERE),
-        ("ssh://me@build.example", "build.example", engine.EVERYWHERE),
+        ("ssh://me@build.example", "127.0.0.1", "127.0.0.1"),
     ],
 )
 def test_containers_are_reached_where_their_engine_is(
