@@ -63,6 +63,7 @@ def pytest_runtest_makereport(
     elif report.when == "call" or report.failed:
         became[item.nodeid] = "ran"
     if not report.failed:
+        hide_passwords([report.sections])  # what was printed stands in the teardown's report too
         return
     failure = _failure(item, call)
     report.sections.append(("contract", "\n".join(failure.lines())))

@@ -20,6 +20,7 @@ from harness.polling import eventually
 from harness.servers.external import ExternalServer
 from tests.project import Project
 
+pytestmark = pytest.mark.timeout(180)  # several runs in one test, on a busy machine
 MATRIX = load()
 PROGRAMS = (["docker", "compose"], ["docker-compose"])
 CELLS = ("redis7_rdb_volatile_ttl", "postgres15_async_commit_swept_read_committed")
@@ -59,7 +60,6 @@ def run(program: list[str], folder: Path, *words: str) -> str:
 
 
 @contract("hyg-3")
-@pytest.mark.timeout(120)
 def test_its_server_is_healthy_and_what_the_row_says(
     written: Path, program: list[str], monkeypatch: pytest.MonkeyPatch, daemon: Any
 ) -> None:

@@ -19,6 +19,7 @@ from tests.forwarding import SocketDoor
 from tests.project import SUITE, Project
 from tests.runs import PASSES
 
+pytestmark = pytest.mark.timeout(180)  # several runs in one test, on a busy machine
 CELL = "redis7_none_noeviction"
 
 
@@ -53,7 +54,6 @@ def use_context(folder: Path, name: str, host: str, *, tls: bool = False, curren
 
 
 @contract("hyg-4")
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("how", ["DOCKER_HOST", "a context", "DOCKER_CONTEXT"])
 def test_a_cell_runs_on_an_engine_that_is_reached_by_a_port(
     how: str, project: Project, docker_port: SocketDoor, tmp_path: Path

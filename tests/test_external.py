@@ -46,6 +46,7 @@ def test_passes(store, opening):
     print(opening.url)
     assert opening.url == urlsplit(opening.url).password, opening
 """)
+pytestmark = pytest.mark.timeout(180)  # several runs in one test, on a busy machine
 SECRET = "pa55-w0rd-of-others"
 READS = {"hello", "client", "ping", "exists", "info", "auth", "command", "acl"}
 NO_URL = "this is no URL of one server; in a password, all but letters and digits as %XX"
@@ -195,7 +196,6 @@ def test_every_capability_is_judged() -> None:
 
 
 @contract("iso-1")
-@pytest.mark.timeout(120)
 def test_all_contracts_leave_a_redis_as_it_was(project: Project) -> None:
     """Keys of others byte by byte, users, scripts and settings; and no key of ours is left."""
     with prepared(REDIS.id) as one:
@@ -207,7 +207,6 @@ def test_all_contracts_leave_a_redis_as_it_was(project: Project) -> None:
 
 
 @contract("iso-1")
-@pytest.mark.timeout(120)
 def test_contracts_leave_a_postgres_as_it_was(project: Project) -> None:
     """A dump of the others' database, expired sessions included; databases, users and settings."""
     with prepared(POSTGRES.id) as one:

@@ -22,6 +22,7 @@ from tests.forwarding import SocketDoor
 from tests.project import SUITE, Project
 from tests.runs import PASSES
 
+pytestmark = pytest.mark.timeout(180)  # several runs in one test, on a busy machine
 CELL = "redis7_none_noeviction"
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 USER = "nobody" if os.geteuid() == 0 else None
@@ -73,7 +74,6 @@ def ssh_url(
 
 
 @contract("hyg-4")
-@pytest.mark.timeout(120)
 def test_a_cell_runs_on_an_engine_that_is_reached_by_ssh(project: Project, ssh_url: str) -> None:
     """Engine and server are reached through one connection, which ends with the run."""
     project.write_contracts(PASSES)

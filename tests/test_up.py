@@ -20,6 +20,7 @@ from harness.servers.keeping import Kept, kept
 from tests.project import SUITE, Project
 from tests.runs import PASSES
 
+pytestmark = pytest.mark.timeout(180)  # several runs in one test, on a busy machine
 CELL = "redis6_aof_everysec_noeviction"
 CLUSTER = "redis6_cluster"
 UP = (sys.executable, "-m", "harness.servers.up")
@@ -131,7 +132,6 @@ def test_what_cannot_start_is_told(project: Project, words: list[str], said: str
 
 
 @contract("hyg-1")
-@pytest.mark.timeout(120)
 def test_a_group_stays_up_too(project: Project) -> None:
     """With the URL of each member; `down` ends them all."""
     assert project.run(*UP, CLUSTER, *EMBEDDED).returncode == 0
