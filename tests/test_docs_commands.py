@@ -45,7 +45,6 @@ CHECKED = {
     "report": "with options: needs the reports of a run",
     "up": "leaves servers running",
     "down": "would end what others keep up",
-    "compose": "writes into the project's folder; tests/test_compose.py runs it",
     "sweep": "would sweep what other tests have started",
     "-t": "takes minutes and servers",
     "-l": "with options that only choose what is listed",
