@@ -80,14 +80,19 @@ def compose(cell: Cell, software: Backend, registry: str) -> str:
 
 
 def write(folder: Path, text: str) -> None:
-    """Write the file, with a password and a port of its own unless there is an .env already."""
+    """Write the file, with a password, a port and a name of its own unless there is an .env."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "docker-compose.yml").write_text(text, encoding="utf-8")
     (folder / ".gitignore").write_text(".env\n", encoding="utf-8")
     own = folder / ".env"
     if not own.exists():
         own.touch(mode=0o600)
-        own.write_text(f"{PASSWORD}={secrets.token_urlsafe(16)}\n{PORT}={free_port()}\n")
+        # Else two folders of the same name would share a volume, and with it a password.
+        name = f"{folder.resolve().name}-{secrets.token_hex(4)}"
+        own.write_text(
+            f"{PASSWORD}={secrets.token_urlsafe(16)}\n{PORT}={free_port()}\n"
+            f"COMPOSE_PROJECT_NAME={name}\n"
+        )
 
 
 def main() -> int:

@@ -89,6 +89,15 @@ def test_its_server_is_healthy_and_what_the_row_says(
     assert not left & set(volumes)
 
 
+def test_folders_of_one_name_share_nothing(tmp_path: Path) -> None:
+    """Each has a project of its own, and with it a container and a volume."""
+    names = set()
+    for folder in (tmp_path / "one" / "same", tmp_path / "other" / "same"):
+        write(folder, "")
+        names.add((folder / ".env").read_text().splitlines()[2])
+    assert len(names) == 2
+
+
 @contract("hyg-2")
 def test_the_password_is_in_a_file_that_git_ignores(tmp_path: Path) -> None:
     """For its owner alone; the file itself has none, and writing it again keeps both."""

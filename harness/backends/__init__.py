@@ -43,6 +43,9 @@ class Backend(Protocol):
     def container_environment(self, password: str) -> dict[str, str]:
         """Return the environment that the official image takes."""
 
+    def quick_login(self, password: str) -> dict[str, str]:
+        """Return what stands for a strong password there, so that logins cost little."""
+
     def health(self) -> str:
         """Return the shell command that succeeds in a container once the server serves."""
 

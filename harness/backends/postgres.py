@@ -54,12 +54,15 @@ class PostgresBackend:
     def container_environment(self, password: str) -> dict[str, str]:
         return {
             "POSTGRES_USER": USER,
-            "POSTGRES_PASSWORD": verifier(password),
+            "POSTGRES_PASSWORD": password,
             "POSTGRES_DB": USER,
             "PGDATA": f"{self.data}/{FOLDER}",
             # In the host's network clients come from 127.0.0.1, which initdb would trust.
             "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
         }
+
+    def quick_login(self, password: str) -> dict[str, str]:
+        return {"POSTGRES_PASSWORD": verifier(password)}
 
     def health(self) -> str:
         # Not by the socket, where a first server listens that only prepares the data.

@@ -225,6 +225,7 @@ class DockerServer:
             self._inner_port = port
         container.with_command(self._backend.container_arguments(settings, self._password))
         container.with_envs(**self._backend.container_environment(self._password))
+        container.with_envs(**self._backend.quick_login(self._password))
         options: dict[str, Any] = {"labels": {LABEL: owner()}}
         if self.disk is not None:
             container.with_volume_mapping(str(self.disk.mount_point), self._backend.data, "rw")

@@ -44,6 +44,7 @@ HARM = {
     "resharding": "would move slots between servers",
 }
 """What contracts may need that would not, and why not."""
+UNJUDGED = "might change it"
 HIDDEN = ("network", "poolers")
 """What takes a proxy that reads along."""
 
@@ -100,7 +101,7 @@ class ExternalServer:
             return "the connection is encrypted, so that no proxy could tell calls from replies"
         if event in HARMLESS or event not in CAPABILITIES:
             return None
-        return f"the server is somebody else's: it {HARM[event]}"
+        return f"the server is somebody else's: it {HARM.get(event, UNJUDGED)}"
 
     def remove(self) -> None:
         self._tenant.move_out()
