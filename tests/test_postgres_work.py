@@ -1,4 +1,4 @@
-"""What Postgres cells do for nothing, in counts: a machine's speed does not change them."""
+"""The connections of Postgres cells: what they cost, in counts, and what is left on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from harness.backends.postgres import PostgresBackend
+from harness.inspectors.postgres import Line, PostgresInspector
 from harness.matrix import load
 from harness.polling import eventually
 from harness.servers.embedded import EmbeddedServer
@@ -59,6 +60,15 @@ def test_a_wrong_password_is_refused_all_the_same(url: str) -> None:
 def test_connections_find_plpgsql_loaded(server: psycopg.Connection[Any]) -> None:
     """All functions of the store are in it."""
     assert server.execute("SHOW shared_preload_libraries").fetchone() == ("plpgsql",)
+
+
+def test_a_reply_that_nobody_read_concerns_no_later_contract(url: str) -> None:
+    """The inspectors' connection is made anew where a contract's time ran out in a query."""
+    line = Line(url)
+    with closing(line), closing(PostgresInspector(line, url, "empty")) as inspector:
+        assert inspector.sessions() == set()
+        line.open().pgconn.send_query(b"SELECT pg_sleep(60)")
+        assert inspector.sessions() == set()
 
 
 def sweepers(server: psycopg.Connection[Any]) -> set[object]:

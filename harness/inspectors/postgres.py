@@ -354,9 +354,11 @@ class PostgresInspector:
         return {pid for (pid,) in rows}
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        connection = self._line.open()
         try:
-            cursor = self._line.open().execute(query.encode(), parameters)
+            cursor = connection.execute(query.encode(), parameters)
         except psycopg.OperationalError:
+            connection.close()  # a contract that ran out of time may have left a reply on it
             cursor = self._line.open().execute(query.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 
