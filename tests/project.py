@@ -45,7 +45,7 @@ class Project:
         folder.mkdir(exist_ok=True)
         for name in NEEDED:
             shutil.copy2(ROOT / name, folder / name)
-        for name in ("harness", "mutants", "stores", "subjects"):
+        for name in ("harness", "mutants", "stores", "subjects", "bench"):
             shutil.copytree(ROOT / name, folder / name)
         shutil.copytree(
             ROOT / "contract_tests",
