@@ -47,7 +47,6 @@ CHECKED = {
     "subjects": "takes minutes and servers",
     "up": "leaves servers running",
     "down": "would end what others keep up",
-    "compose": "writes into the project's folder; tests/test_compose.py runs it",
     "sweep": "would sweep what other tests have started",
     "-t": "takes minutes and servers",
     "-l": "with options that only choose what is listed",
