@@ -18,11 +18,9 @@ CELLS = {
 """As their vendors advise it for data that matters: synced each second, and at each commit."""
 
 
-ROOM = {
-    "redis": {"maxmemory": "0"},
-    "postgres": {"max_connections": "300", "max_wal_size": "96MB"},
-}
-"""The cells are made to run full. Half of Postgres's disk is enough for its log here."""
+ROOM = {"redis": {"maxmemory": "0"}, "postgres": {"max_connections": "300"}}
+"""The cells are made to run full."""
+ORDINARY_DISK = {"power_cut": "its data is where containers have it, on no small disk"}
 
 
 @contextmanager
@@ -34,7 +32,8 @@ def running(backend_name: str, *, room: bool = False) -> Iterator[str]:
     matrix = load()
     cell = matrix.cell(CELLS[backend_name])
     if room:
-        cell = replace(cell, settings={**cell.settings, **ROOM[backend_name]})
+        settings = {**cell.settings, **ROOM[backend_name]}
+        cell = replace(cell, settings=settings, lacks={**cell.lacks, **ORDINARY_DISK})
     software = backend(cell.backend)
     server = provide(cell, software, "auto", matrix.registry)
     try:
