@@ -66,7 +66,7 @@ def _measured(part: str, options: argparse.Namespace, tell: Any) -> dict[str, An
 
         rows, memory = [], []
         for backend in CELLS:
-            with running(backend) as url:
+            with running(backend, room=True) as url:
                 memory += per_message(backend, url)
                 rows += compare(backend, url, options.rounds, tell)
         return {"adapters": rows, "memory": memory}

@@ -99,8 +99,8 @@ class BarePostgres:
 
     def close(self) -> None:
         """Close the connections."""
-        for connection in self._connections:
-            connection.close()
+        while self._connections:
+            self._connections.pop().close()
 
 
 class AsyncBarePostgres:
@@ -155,5 +155,5 @@ class AsyncBarePostgres:
 
     async def close(self) -> None:
         """Close the connections."""
-        for connection in self._connections:
-            await connection.close()
+        while self._connections:
+            await self._connections.pop().close()

@@ -115,8 +115,8 @@ class BareRedis:
 
     def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
-            client.close()
+        while self._clients:
+            self._clients.pop().close()
 
 
 class AsyncBareRedis:
@@ -168,5 +168,5 @@ class AsyncBareRedis:
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
-            await client.aclose()
+        while self._clients:
+            await self._clients.pop().aclose()

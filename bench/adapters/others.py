@@ -54,8 +54,8 @@ class OpenAISession:
 
     async def close(self) -> None:
         """Close the connections."""
-        for history in self._sessions:
-            await history.close()
+        while self._sessions:
+            await self._sessions.pop().close()
 
 
 class LangchainRedis:
@@ -117,17 +117,18 @@ class LangchainPostgres:
         if not workload.length:
             return
         self._history(session).add_messages([HumanMessage(text(workload.size))])
-        self._connections[0].execute(
+        connection = self._connect()
+        connection.execute(
             f"INSERT INTO {TABLE} (session_id, message) SELECT session_id, message FROM {TABLE}, "
             "generate_series(2, %s) WHERE session_id = %s",
             [workload.length, _uuid(session)],
         )
-        self._connections[0].commit()
+        connection.commit()
 
     def close(self) -> None:
         """Close the connections."""
-        for connection in self._connections:
-            connection.close()
+        while self._connections:
+            self._connections.pop().close()
 
     def _connect(self) -> psycopg.Connection[Any]:
         self._connections.append(psycopg.connect(self._url))
@@ -174,8 +175,8 @@ class AsyncLangchainPostgres:
 
     async def close(self) -> None:
         """Close the connections."""
-        for connection in self._connections:
-            await connection.close()
+        while self._connections:
+            await self._connections.pop().close()
 
 
 def _uuid(session: str) -> str:

@@ -55,12 +55,14 @@ def compare(backend: str, url: str, rounds: int, tell: Tell) -> list[dict[str, A
 
 def _plant(store: MemoryStore) -> None:
     """Make the sessions that the stores and the bare drivers use alike."""
-    for workload in WORKLOADS:
-        for who in ("ours", "bare") if workload.operation != "history" else ("ours",):
-            for session in _sessions(workload, who, max(_clients(workload))):
-                plant(store, session, workload)
-                if workload.operation == "history":
-                    break
+    sessions = {
+        session: workload
+        for workload in WORKLOADS
+        for who in ("ours", "bare")
+        for session in _sessions(workload, who, _planted(workload))
+    }
+    for session, workload in sessions.items():
+        plant(store, session, workload)
 
 
 def _sync(
@@ -68,13 +70,12 @@ def _sync(
 ) -> list[dict[str, Any]]:
     bare, other = SYNC[backend]
     contestants = [Ours(store), bare(url), bare(url, reads_json=True), other(url)]
-    rows = []
+    rows, planted = [], set[str]()
     for workload in WORKLOADS:
         running = _running(contestants, workload)
         for one in running:
-            if hasattr(one, "plant"):
-                for session in _sessions(workload, one.name, _planted(workload)):
-                    one.plant(workload, session)
+            for session in _unplanted(one, workload, planted):
+                one.plant(workload, session)
         for clients in _clients(workload):
             calls = {
                 one.name: _calls(one, workload, clients)
@@ -83,11 +84,10 @@ def _sync(
             }
             for call in [call for every in calls.values() for call in every] * WARM:
                 call()
-            rows.append(
-                _row(backend, "sync", workload, clients, _interleaved(calls, rounds, sample), tell)
-            )
-    for one in contestants[1:]:
-        one.close()
+            samples = _interleaved(calls, rounds, sample)
+            rows.append(_row(backend, "sync", workload, clients, samples, tell))
+            for one in contestants[1:]:
+                one.close()
     return rows
 
 
@@ -95,13 +95,12 @@ async def _async(backend: str, url: str, rounds: int, tell: Tell) -> list[dict[s
     bare, other = ASYNC[backend]
     store = STORES[backend][1].from_url(url, **OPTIONS)
     contestants = [AsyncOurs(store), bare(url), bare(url, reads_json=True), other(url)]
-    rows = []
+    rows, planted = [], set[str]()
     for workload in WORKLOADS:
         running = _running(contestants, workload)
         for one in running:
-            if hasattr(one, "plant"):
-                for session in _sessions(workload, one.name, _planted(workload)):
-                    await one.plant(workload, session)
+            for session in _unplanted(one, workload, planted):
+                await one.plant(workload, session)
         for clients in _clients(workload):
             calls = {
                 one.name: _calls(one, workload, clients)
@@ -115,8 +114,8 @@ async def _async(backend: str, url: str, rounds: int, tell: Tell) -> list[dict[s
                 for name in _turned(list(calls), turn):
                     samples[name].append(await sample_async(calls[name], SAMPLE_SECONDS))
             rows.append(_row(backend, "async", workload, clients, samples, tell))
-    for one in contestants[1:]:
-        await one.close()
+            for one in contestants[1:]:
+                await one.close()
     await store.close()
     return rows
 
@@ -160,12 +159,22 @@ def _clients(workload: Workload) -> tuple[int, ...]:
 
 
 def _planted(workload: Workload) -> int:
-    return 1 if workload.operation == "history" else max(_clients(workload))
+    return 1 if workload.shared else max(_clients(workload))
+
+
+def _unplanted(one: Any, workload: Workload, planted: set[str]) -> list[str]:
+    """Return the sessions that a contestant has to make for itself; note that it does."""
+    if not hasattr(one, "plant"):
+        return []
+    sessions = _sessions(workload, one.name, _planted(workload))
+    new = [session for session in sessions if session not in planted]
+    planted.update(new)
+    return new
 
 
 def _sessions(workload: Workload, who: str, count: int) -> list[str]:
     """Return a session for each client; readers share one, which ours and the driver share too."""
-    if workload.operation == "history":
+    if workload.shared:
         return [workload.session] * count
     return [f"{workload.session}-{who.partition(' ')[0]}-{number}" for number in range(count)]
 

@@ -32,8 +32,14 @@ class Workload:
 
     @property
     def session(self) -> str:
-        """The name of its sessions; writers add a number to have one each."""
-        return f"{self.operation}-{self.size}-{self.length}"
+        """The name of its sessions; writers to short ones add a number to have one each."""
+        operation = "history" if self.shared else self.operation
+        return f"{operation}-{self.size}-{self.length}"
+
+    @property
+    def shared(self) -> bool:
+        """Whether all use one session: those who read, and who write to the long one in turns."""
+        return self.operation == "history" or self.length == LONG
 
 
 WORKLOADS = (
