@@ -162,6 +162,7 @@ def break_under_load(
     seed: int,
     seconds: float = LOAD_SECONDS,
     *,
+    least: int = LEAST,
     goes_on: bool = False,
 ) -> dict[str, Outage]:
     """Write with every store for some seconds, let the event happen, start the server, and look.
@@ -184,7 +185,7 @@ def break_under_load(
     def happen() -> None:
         time.sleep(seconds)
         eventually(
-            lambda: all(outage.acknowledged >= LEAST for outage in outages.values()), LEAST_SECONDS
+            lambda: all(outage.acknowledged >= least for outage in outages.values()), LEAST_SECONDS
         )
         for outage in outages.values():
             outage.lasting.outlive()
