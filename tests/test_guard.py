@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 
@@ -23,6 +24,7 @@ from harness.matrix import load
 from harness.report.outcome import read_outcome
 from harness.servers.embedded import EmbeddedServer
 from harness.servers.ownership import LABEL
+from stores.errors import StoreUnavailable
 from stores.interface import MemoryStore, Message
 from stores.postgres import PostgresStore
 from stores.redis import RedisStore
@@ -144,14 +146,44 @@ def test_a_call_takes_its_round_trips_and_no_more(
             assert counting.messages == {"B": steps, "D": steps, "E": steps, "S": steps}
 
 
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_a_first_use_that_is_refused_leaves_its_statement_prepared(
+    server: tuple[str, EmbeddedServer],
+) -> None:
+    """It is not parsed again under a name that is taken, and preparing is not given up."""
+    _, running = server
+    with (
+        closing(FaultProxy(lambda: address_of(running.url))) as proxy,
+        psycopg.connect(running.url, autocommit=True) as other,
+    ):
+        other.execute("ALTER ROLE CURRENT_USER SET lock_timeout = '20ms'")
+        try:
+            with PostgresStore.from_url(
+                proxy.url(running.url), namespace="refused", ttl=60
+            ) as store:
+                store.save_context("s", {})
+                with other.transaction():
+                    other.execute("LOCK TABLE agent_memory.messages")
+                    with pytest.raises(StoreUnavailable):
+                        CALLS["append"](store)
+                with counted(proxy) as counting:
+                    CALLS["append"](store)
+        finally:
+            other.execute("ALTER ROLE CURRENT_USER RESET lock_timeout")
+        assert counting.messages == {"B": 1, "D": 1, "E": 1, "S": 1}
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("server", ["redis"], indirect=True)
 @pytest.mark.parametrize("name", list(CALLS))
 def test_a_call_takes_its_commands_and_no_more(
     server: tuple[str, EmbeddedServer], name: str
 ) -> None:
-    """A script does few commands, and as many for the thousandth message as for the first."""
-    kind, running = server
-    if kind != "redis":
-        return  # Postgres counts rows and pages: contract conv-10 looks at those
+    """A script does few commands, and as many for the thousandth message as for the first.
+
+    Of Postgres, which counts rows and pages, contract conv-10 asks the same.
+    """
+    _, running = server
     with (
         redis.Redis.from_url(running.url) as client,
         RedisStore.from_url(running.url, namespace=f"commands {name}", ttl=60) as store,

@@ -26,6 +26,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from stores.calls import Pause
 from stores.postgres.creation import MISSING, create
+from stores.postgres.failures import connection_lost
 from stores.postgres.preparing import NOT_KEPT, Preparing
 from stores.postgres.statements import Answer, Batch, Row, Statement
 
@@ -78,7 +79,7 @@ def exchange_all(
     yield from generators.send(pgconn)
     answers: list[Answer] = []
     while len(answers) < len(batch):
-        answers += [(yield from _until_sync(pgconn))]
+        answers += [_rows((yield from _until_sync(pgconn)))]
     pgconn.exit_pipeline_mode()
     return answers
 
@@ -99,31 +100,32 @@ def _one(
         _send_prepared(pgconn, name, statement)
         pgconn.pipeline_sync()
         yield from generators.send(pgconn)
-        answer = yield from _until_sync(pgconn)
+        results = yield from _until_sync(pgconn)
         pgconn.exit_pipeline_mode()
-    if not isinstance(answer, psycopg.Error):
-        preparing.note(pgconn, name)
-    elif answer.sqlstate in NOT_KEPT:
+        if results and results[0].status == ExecStatus.COMMAND_OK:
+            preparing.note(pgconn, name)  # it stays, even if what it did was rolled back
+        answer = _rows(results)
+    if isinstance(answer, psycopg.Error) and answer.sqlstate in NOT_KEPT:
         preparing.works = False
         _send(pgconn, statement)
         return _rows((yield from generators.execute(pgconn)))
     return answer
 
 
-def _until_sync(pgconn: PGconn) -> PQGen[list[Row] | psycopg.Error]:
-    """Return what a pipeline gives until its next sync: the rows of the last, or the error."""
+def _until_sync(pgconn: PGconn) -> PQGen[list[PGresult]]:
+    """Return what a pipeline gives until its next sync. Raises psycopg.Error if it breaks."""
     results: list[PGresult] = []
     try:
         # A transaction that fails as it ends gives its rows, and then the error.
         while True:
             got = yield from generators.fetch_many(pgconn)
             if got and got[-1].status == ExecStatus.PIPELINE_SYNC:
-                return _rows(results)
+                return results
             results += got
     except psycopg.Error:
         told = _rows(results)
-        if isinstance(told, psycopg.Error):  # why the server ended the connection
-            raise told from None
+        if isinstance(told, psycopg.Error) and connection_lost(told):
+            raise told from None  # why the server ended the connection
         raise
 
 
