@@ -45,6 +45,7 @@ CHECKED = {
     "lint": "takes half a minute, and the tests would change what it reads",
     "report": "with options: needs the reports of a run",
     "subjects": "takes minutes and servers",
+    "compose": "tests/test_compose.py starts what it writes",
     "up": "leaves servers running",
     "down": "would end what others keep up",
     "sweep": "would sweep what other tests have started",
