@@ -28,7 +28,7 @@ from stores.errors import StoreUnavailable
 from stores.interface import MemoryStore, Message
 from stores.postgres import PostgresStore
 from stores.redis import RedisStore
-from tests.project import ROOT
+from tests.project import OURS, ROOT
 
 STORES: dict[str, tuple[Any, str]] = {
     "redis": (RedisStore, "redis6_none_noeviction"),
@@ -258,14 +258,7 @@ def test_a_cell_starts_with_few_imports(tmp_path: Path) -> None:
         f"    path = pathlib.Path({str(tmp_path / 'modules')!r})\n"
         "    path.exists() or path.write_text(json.dumps([*sys.modules]))\n"
     )
-    suite = ["-m", "pytest", "contract_tests/test_conversation.py", "-k", "is_read_back"]
-    subprocess.run(
-        [sys.executable, *suite, "-p", "counter", "--cell=fakeredis7", f"--reports={tmp_path}"],
-        cwd=ROOT,
-        env={**_environment(), "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        check=True,
-    )
+    _contracts("-k", "is_read_back", "-p", "counter", "--cell=fakeredis7", path=tmp_path)
     found = json.loads((tmp_path / "modules").read_text())
     assert len(found) <= MODULES_OF_A_CELL, f"{len(found)} modules"
     assert not {"docker", "testcontainers", "psycopg"} & {*found}
@@ -275,19 +268,23 @@ def test_a_standalone_cell_starts_one_container(daemon: Any, tmp_path: Path) -> 
     """One for all contracts that do not need others beside it."""
     cell = "redis7_none_noeviction"
     began = int(time.time()) - 1
-    suite = ["-m", "pytest", "contract_tests/test_conversation.py", "--cell", cell]
-    subprocess.run(
-        [sys.executable, *suite, "--provider=docker", f"--reports={tmp_path}"],
-        cwd=ROOT,
-        env=_environment(),
-        capture_output=True,
-        check=True,
-    )
+    _contracts("--cell", cell, "--provider=docker", path=tmp_path)
     whose = read_outcome(tmp_path / cell).owner
     wanted = {"type": "container", "event": "create", "label": f"{LABEL}={whose}"}
     events = daemon.events(since=began, until=int(time.time()) + 1, filters=wanted, decode=True)
     assert len([*events]) == 1
 
 
-def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+def _contracts(*arguments: str, path: Path) -> None:
+    """Run some contracts in a process of their own, with a folder for plugins and reports."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
+    command = [sys.executable, "-m", "pytest", "contract_tests/test_conversation.py"]
+    run = subprocess.run(
+        [*command, *arguments, f"--reports={path}"],
+        cwd=ROOT,
+        env={**kept, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
