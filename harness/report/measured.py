@@ -78,8 +78,10 @@ class Measured:
 
     @property
     def outcome(self) -> str:
-        """The worst class that was seen."""
-        return outcome_class(self.worst)
+        """The worst class that was seen; all is lost where nothing of all events is left."""
+        worst = outcome_class(self.worst)
+        kept_some = self.total("lost") < self.total("acknowledged")
+        return "lost a tail" if worst == "lost all" and kept_some else worst
 
     @property
     def worst_seconds(self) -> float:
