@@ -86,7 +86,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=_interruptible,  # noqa: PLW1509 - one call, no locks
+            preexec_fn=interruptible,  # noqa: PLW1509 - one call, no locks
         )
         self._started.append(process)
         return process
@@ -140,7 +140,7 @@ NOX = (os.environ.get("NOX", sys.executable), "-m", "nox")
 SUITE = (sys.executable, "-m", "pytest", "contract_tests", "-q")
 
 
-def _interruptible() -> None:
+def interruptible() -> None:
     """Undo what a shell does to background jobs: they ignore Ctrl-C, and so would ours."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

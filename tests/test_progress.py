@@ -22,7 +22,7 @@ from harness.matrix import load
 from harness.polling import eventually
 from harness.report import pace, progress
 from harness.report.outcome import RESULTS, Outcome, write_outcome
-from tests.project import NOX, Project, contracts
+from tests.project import NOX, Project, contracts, interruptible
 
 RUN = "this-run"
 MATRIX = load()
@@ -156,6 +156,7 @@ class Terminal:
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
+            preexec_fn=interruptible,  # noqa: PLW1509 - one call, no locks
         )
         os.close(terminal)
         self._reading = threading.Thread(target=self._read, daemon=True)
@@ -211,7 +212,7 @@ def test_ctrl_c_in_a_terminal_ends_cleanly(terminal: Terminal) -> None:
     """With the report of what ran, and without a traceback."""
     assert eventually(lambda: "1/2, 1 failed" in terminal.printed, within=40), terminal.printed
     terminal.process.send_signal(signal.SIGINT)
-    assert terminal.end() == 130
+    assert terminal.end() == 130, terminal.printed
     assert "Traceback" not in terminal.printed
     assert "fakeredis7: error: interrupted: 1 contracts ran, 1 were left" in terminal.printed
 
