@@ -32,8 +32,8 @@ SECONDS = 150.0
 """No round begins later: one takes a minute or two."""
 SUBSET = (
     "Wall seconds of cells of `nox -s matrix`, with `-k {contracts}`, contracts that need neither "
-    "TTLs nor outages, on Redis and Postgres in turns; rounds: {rounds}. The whole matrix would take hours "
-    "in as many ways."
+    "TTLs nor outages, on Redis and Postgres in turns; rounds: {rounds}. The whole matrix would "
+    "take hours in as many ways."
 )
 Tell = Callable[[str], None]
 
