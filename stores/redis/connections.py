@@ -151,10 +151,14 @@ class AsyncPool(redis.asyncio.BlockingConnectionPool):
         """Return a connection by the deadline (time.monotonic). Raises TimeoutError too."""
         if self._available_connections and not self._permits.locked():
             await self._permits.acquire()  # at once, and so is what follows
-            connection = self._next()
-            if await connection.is_ready():
+            connection, ready = self._next(), False
+            try:
+                ready = await connection.is_ready()
+            finally:  # before redis-py 8 it may be cancelled there
+                if not ready:
+                    await self.release(connection)
+            if ready:
                 return connection
-            await self.release(connection)
         async with asyncio.timeout(max(0.001, deadline - monotonic())):
             return await self.get_connection()
 
