@@ -17,6 +17,7 @@ from redis import exceptions
 
 from stores.postgres import driver as postgres
 from stores.redis import driver as redis
+from stores.redis.connections import AsyncPool
 from stores.redis.failures import text_of
 
 SECONDS = 0.25
@@ -178,3 +179,29 @@ def test_a_connection_that_was_reset_is_not_written_to() -> None:
         connection._writer = writer
         with pytest.raises(exceptions.ConnectionError, match="closed"):
             redis.check_open(connection)
+
+
+def test_a_connection_that_is_looked_at_is_given_back_by_a_cancelled_task() -> None:
+    """Before redis-py 8 looking takes a turn of the loop, in which the task may be cancelled."""
+
+    class Slow:
+        looks = 0
+
+        async def is_ready(self) -> bool:
+            self.looks += 1
+            await asyncio.sleep(0)
+            return True
+
+    async def cancel_the_look() -> None:
+        pool = AsyncPool(max_connections=1, timeout=1)
+        connection = Slow()
+        pool._available_connections.append(connection)  # type: ignore[arg-type] # it has what is used
+        lending = asyncio.ensure_future(pool.lend(monotonic() + 1))
+        await asyncio.sleep(0)
+        lending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await lending
+        assert connection.looks == 1
+        assert await pool.lend(monotonic() + 1) is connection
+
+    asyncio.run(cancel_the_look())
