@@ -28,6 +28,17 @@ def plant(store: MemoryStore, session: str, workload: Workload) -> None:
     store.save_context(session, {"text": text(workload.size)})
 
 
+def _calls(store: Any, session: str, words: str) -> dict[str, Any]:
+    """Return what is written alike for both faces: an async store's are awaited."""
+    return {
+        "append": lambda: store.append_message(session, Message("user", words)),
+        "history": lambda: store.get_history(session, NEWEST),
+        "save": lambda: store.save_context(session, {"text": words}),
+        "load": lambda: store.load_context(session),
+        "update": lambda: store.update_context(session, lambda context: context),
+    }
+
+
 class Ours:
     """A blocking store."""
 
@@ -45,14 +56,7 @@ class Ours:
             with store.lock(session, lease=30, wait=0):
                 pass
 
-        calls: dict[str, Call] = {
-            "append": lambda: store.append_message(session, Message("user", words)),
-            "history": lambda: store.get_history(session, NEWEST),
-            "save": lambda: store.save_context(session, {"text": words}),
-            "load": lambda: store.load_context(session),
-            "update": lambda: store.update_context(session, lambda context: context),
-            "lock": lock,
-        }
+        calls: dict[str, Call] = {**_calls(store, session, words), "lock": lock}
         return calls[workload.operation]
 
 
@@ -73,12 +77,5 @@ class AsyncOurs:
             async with store.lock(session, lease=30, wait=0):
                 pass
 
-        calls: dict[str, AsyncCall] = {
-            "append": lambda: store.append_message(session, Message("user", words)),
-            "history": lambda: store.get_history(session, NEWEST),
-            "save": lambda: store.save_context(session, {"text": words}),
-            "load": lambda: store.load_context(session),
-            "update": lambda: store.update_context(session, lambda context: context),
-            "lock": lock,
-        }
+        calls: dict[str, AsyncCall] = {**_calls(store, session, words), "lock": lock}
         return calls[workload.operation]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -84,7 +84,9 @@ def _sync(
             }
             for call in [call for every in calls.values() for call in every] * WARM:
                 call()
-            samples = _interleaved(calls, rounds, sample)
+            samples: dict[str, list[Sample]] = {name: [] for name in calls}
+            for name in _turns(list(calls), rounds):
+                samples[name].append(sample(calls[name], SAMPLE_SECONDS))
             rows.append(_row(backend, "sync", workload, clients, samples, tell))
             for one in contestants[1:]:
                 one.close()
@@ -110,9 +112,8 @@ async def _async(backend: str, url: str, rounds: int, tell: Tell) -> list[dict[s
             for call in [call for every in calls.values() for call in every] * WARM:
                 await call()
             samples: dict[str, list[Sample]] = {name: [] for name in calls}
-            for turn in range(rounds):
-                for name in _turned(list(calls), turn):
-                    samples[name].append(await sample_async(calls[name], SAMPLE_SECONDS))
+            for name in _turns(list(calls), rounds):
+                samples[name].append(await sample_async(calls[name], SAMPLE_SECONDS))
             rows.append(_row(backend, "async", workload, clients, samples, tell))
             for one in contestants[1:]:
                 await one.close()
@@ -120,20 +121,11 @@ async def _async(backend: str, url: str, rounds: int, tell: Tell) -> list[dict[s
     return rows
 
 
-def _interleaved(
-    calls: dict[str, list[Any]], rounds: int, take: Callable[[Sequence[Any], float], Sample]
-) -> dict[str, list[Sample]]:
-    samples: dict[str, list[Sample]] = {name: [] for name in calls}
+def _turns(names: list[str], rounds: int) -> Iterator[str]:
+    """Yield the names, each round from another on: nobody always follows the same one."""
     for turn in range(rounds):
-        for name in _turned(list(calls), turn):
-            samples[name].append(take(calls[name], SAMPLE_SECONDS))
-    return samples
-
-
-def _turned(names: list[str], turn: int) -> list[str]:
-    """Return the names beginning with another each time: nobody always follows the same one."""
-    first = turn % len(names)
-    return names[first:] + names[:first]
+        first = turn % len(names)
+        yield from names[first:] + names[:first]
 
 
 def _running(contestants: Sequence[Any], workload: Workload) -> list[Any]:
